@@ -1,0 +1,55 @@
+/* Writes JSON without the C library's printf, which would need a heap and system calls on the part. */
+
+#include "text.h"
+
+#include <string.h>
+
+#include "platform.h"
+
+static void print(const char *text)
+{
+    tinyc_platform_print(text, strlen(text));
+}
+
+static void print_key(const char *key)
+{
+    print(", \"");
+    print(key);
+    print("\": ");
+}
+
+void tinyc_text_begin(const char *status)
+{
+    print("{\"status\": \"");
+    print(status);
+    print("\"");
+}
+
+void tinyc_text_number(const char *key, int64_t value)
+{
+    char digits[24];
+    char *first = digits + sizeof digits;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        *--first = (char)('0' + (int)(rest % 10));
+        rest /= 10;
+    } while (rest != 0);
+    if (value < 0) {
+        *--first = '-';
+    }
+    print_key(key);
+    tinyc_platform_print(first, (size_t)(digits + sizeof digits - first));
+}
+
+void tinyc_text_string(const char *key, const char *value)
+{
+    print_key(key);
+    print("\"");
+    print(value);
+    print("\"");
+}
+
+void tinyc_text_end(void)
+{
+    print("}\n");
+}

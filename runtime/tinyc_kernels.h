@@ -1,0 +1,540 @@
+/* Building blocks of tinyc's convolution kernels.
+ *
+ * Each block is one instruction of the DSP extension (ARMv7E-M: Cortex-M4, Cortex-M7) where the compiler offers it, and plain C99 with
+ * the same result elsewhere; defining TINYC_PORTABLE selects plain C everywhere. Loads and multiply-accumulates of the inner loops are
+ * statements in volatile assembly because GCC's scheduler otherwise lifts the loads until the accumulators no longer fit the registers.
+ *
+ * A "pair" is a uint32_t that holds two int16: bits 0-15 the low value, bits 16-31 the high value.
+ */
+#ifndef TINYC_KERNELS_H
+#define TINYC_KERNELS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(TINYC_PORTABLE)
+#define TINYC_DSP 1
+#else
+#define TINYC_DSP 0
+#endif
+
+#if TINYC_DSP && defined(__ARM_FP) && (__ARM_FP & 4)
+#define TINYC_FPU 1
+#else
+#define TINYC_FPU 0
+#include <math.h>
+#endif
+
+#if defined(__GNUC__)
+#define TINYC_NOINLINE __attribute__((noinline))
+#else
+#define TINYC_NOINLINE
+#endif
+
+/* Constants of one output channel, by requantisation. `bias` is the accumulator's start value, input zero point included. */
+typedef struct {
+    int32_t bias;
+    float scale;
+} tinyc_float_channel;
+
+/* Two roundings; a right shift of 1 to 22 places; `offset` is half a unit plus the zero point, both shifted left by `shift`. */
+typedef struct {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t offset;
+    int32_t shift;
+} tinyc_shift_channel;
+
+/* Two roundings; any shifts. */
+typedef struct {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t left;
+    int32_t right;
+} tinyc_general_channel;
+
+/* One multiplication whose equality with the float rule was proved by the compiler. */
+typedef struct {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t offset;
+} tinyc_integer_channel;
+
+/* As above; channels without a proof have multiplier 0 and use the scale. */
+typedef struct {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t offset;
+    float scale;
+} tinyc_mixed_channel;
+
+#if TINYC_DSP
+
+/* r = four bytes at p, which need not be aligned. */
+static inline uint32_t tinyc_load_word(const int8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* The two bytes at p in the low half, the two at q in the high half. */
+static inline uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
+{
+    uint16_t low, high;
+    memcpy(&low, p, sizeof low);
+    memcpy(&high, q, sizeof high);
+    return (uint32_t)low | (uint32_t)high << 16;
+}
+
+/* Bytes 0 and 2 of a word as a pair; bytes 1 and 3 as a pair. */
+static inline uint32_t tinyc_even_bytes(uint32_t word)
+{
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+static inline uint32_t tinyc_odd_bytes(uint32_t word)
+{
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+/* The low (high) halves of two words. */
+static inline uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
+{
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+}
+
+static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
+{
+    uint32_t pair;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(high), "r"(low));
+    return pair;
+}
+
+/* Inner loops: statements in program order. INDEX is a constant, in words. */
+#define TINYC_LOAD(register, pointer, index) \
+    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(register) : "r"(pointer), "n"(4 * (index)) : "memory")
+/* The same from int8_t, which need not be aligned. */
+#define TINYC_LOAD_BYTES(register, pointer, index) TINYC_LOAD(register, pointer, index)
+#define TINYC_LOAD_2(first, second, pointer, index) \
+    __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=r"(first), "=r"(second) : "r"(pointer), "n"(4 * (index)) : "memory")
+#define TINYC_EVEN_BYTES(pair, word) __asm__ volatile("sxtb16 %0, %1" : "=r"(pair) : "r"(word))
+#define TINYC_ODD_BYTES(pair, word) __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word))
+/* Hides where a pointer comes from, so that a loop that runs once stays a loop and its variables get the registers. */
+#define TINYC_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+/* sum = start + low * low + high * high; `start` may be `sum`. */
+#define TINYC_SUM_2(sum, x, y, start) __asm__ volatile("smlad %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
+/* sum = start + (low or high of x) * (low or high of y) */
+#define TINYC_SUM_LL(sum, x, y, start) __asm__ volatile("smlabb %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
+#define TINYC_SUM_LH(sum, x, y, start) __asm__ volatile("smlabt %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
+#define TINYC_SUM_HL(sum, x, y, start) __asm__ volatile("smlatb %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
+#define TINYC_SUM_HH(sum, x, y, start) __asm__ volatile("smlatt %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
+
+/* (a * b + 2**31) >> 32 */
+static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
+{
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
+}
+
+/* ((a * b) >> 32) + c */
+static inline int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
+{
+    int32_t sum;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
+    return sum;
+}
+
+static inline int32_t tinyc_saturating_add(int32_t a, int32_t b)
+{
+    int32_t sum;
+    __asm__("qadd %0, %1, %2" : "=r"(sum) : "r"(a), "r"(b));
+    return sum;
+}
+
+static inline int8_t tinyc_saturate(int32_t value)
+{
+    int32_t bounded;
+    __asm__("ssat %0, #8, %1" : "=r"(bounded) : "r"(value));
+    return (int8_t)bounded;
+}
+
+/* saturate(value >> SHIFT), SHIFT a constant in 1..31. */
+#define TINYC_SATURATE_SHIFTED(result, value, shift) \
+    __asm__("ssat %0, #8, %1, asr %2" : "=r"(result) : "r"(value), "n"(shift))
+
+#else /* plain C */
+
+static inline uint32_t tinyc_load_word(const int8_t *p)
+{
+    return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
+}
+
+static inline uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
+{
+    return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)q[0] << 16 | (uint32_t)(uint8_t)q[1] << 24;
+}
+
+static inline int32_t tinyc_low(uint32_t pair)
+{
+    return (int16_t)(pair & 0xFFFFu);
+}
+
+static inline int32_t tinyc_high(uint32_t pair)
+{
+    return (int16_t)(pair >> 16);
+}
+
+static inline uint32_t tinyc_even_bytes(uint32_t word)
+{
+    return ((uint32_t)(int8_t)(word & 0xFFu) & 0xFFFFu) | (uint32_t)(int8_t)(word >> 16 & 0xFFu) << 16;
+}
+
+static inline uint32_t tinyc_odd_bytes(uint32_t word)
+{
+    return tinyc_even_bytes(word >> 8);
+}
+
+/* Sums wrap at 32 bits, as the instructions do. */
+static inline int32_t tinyc_wrapping_add(int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+static inline uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
+{
+    return (low & 0xFFFFu) | high << 16;
+}
+
+static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
+{
+    return low >> 16 | (high & 0xFFFF0000u);
+}
+
+#define TINYC_LOAD(register, pointer, index) ((register) = (pointer)[index])
+#define TINYC_LOAD_BYTES(register, pointer, index) ((register) = tinyc_load_word((pointer) + 4 * (index)))
+#define TINYC_LOAD_2(first, second, pointer, index) ((first) = (pointer)[index], (second) = (pointer)[(index) + 1])
+#define TINYC_EVEN_BYTES(pair, word) ((pair) = tinyc_even_bytes(word))
+#define TINYC_ODD_BYTES(pair, word) ((pair) = tinyc_odd_bytes(word))
+#define TINYC_OPAQUE(pointer) ((void)(pointer))
+#define TINYC_SUM_LL(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_low(x) * tinyc_low(y)))
+#define TINYC_SUM_LH(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_low(x) * tinyc_high(y)))
+#define TINYC_SUM_HL(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_high(x) * tinyc_low(y)))
+#define TINYC_SUM_HH(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_high(x) * tinyc_high(y)))
+#define TINYC_SUM_2(sum, x, y, start) (TINYC_SUM_LL(sum, x, y, start), TINYC_SUM_HH(sum, x, y, sum))
+
+static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+}
+
+static inline int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
+{
+    return tinyc_wrapping_add((int32_t)(((int64_t)a * b) >> 32), c);
+}
+
+static inline int32_t tinyc_saturating_add(int32_t a, int32_t b)
+{
+    int64_t sum = (int64_t)a + b;
+    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+}
+
+static inline int8_t tinyc_saturate(int32_t value)
+{
+    return (int8_t)(value > 127 ? 127 : value < -128 ? -128 : value);
+}
+
+#define TINYC_SATURATE_SHIFTED(result, value, shift) ((result) = tinyc_saturate((value) >> (shift)))
+
+#endif /* TINYC_DSP */
+
+/* accumulator += the same products. */
+#define TINYC_MAC_2(accumulator, x, y) TINYC_SUM_2(accumulator, x, y, accumulator)
+#define TINYC_MAC_LL(accumulator, x, y) TINYC_SUM_LL(accumulator, x, y, accumulator)
+#define TINYC_MAC_LH(accumulator, x, y) TINYC_SUM_LH(accumulator, x, y, accumulator)
+#define TINYC_MAC_HL(accumulator, x, y) TINYC_SUM_HL(accumulator, x, y, accumulator)
+#define TINYC_MAC_HH(accumulator, x, y) TINYC_SUM_HH(accumulator, x, y, accumulator)
+
+static inline int8_t tinyc_clamp(int32_t value, int32_t minimum, int32_t maximum)
+{
+    value = value < minimum ? minimum : value;
+    return (int8_t)(value > maximum ? maximum : value);
+}
+
+#if TINYC_FPU
+
+/* Nearest integer, halves to even, saturating at the int32 range. Assembly, so that the product before it cannot be fused away. */
+static inline int32_t tinyc_round(float value)
+{
+    int32_t integer;
+    __asm__("vcvtr.s32.f32 %0, %1" : "=t"(value) : "t"(value));
+    memcpy(&integer, &value, sizeof integer);
+    return integer;
+}
+
+/* *a = round((float)*a * scale), two and four at a time: VMOV moves two registers. */
+static inline void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
+{
+    __asm__("vmov s14, s15, %0, %1\n\t"
+            "vcvt.f32.s32 s14, s14\n\t"
+            "vcvt.f32.s32 s15, s15\n\t"
+            "vmul.f32 s14, s14, %2\n\t"
+            "vmul.f32 s15, s15, %2\n\t"
+            "vcvtr.s32.f32 s14, s14\n\t"
+            "vcvtr.s32.f32 s15, s15\n\t"
+            "vmov %0, %1, s14, s15"
+            : "+r"(*a), "+r"(*b)
+            : "t"(scale)
+            : "s14", "s15");
+}
+
+static inline void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, float scale)
+{
+    __asm__("vmov s12, s13, %0, %1\n\t"
+            "vmov s14, s15, %2, %3\n\t"
+            "vcvt.f32.s32 s12, s12\n\t"
+            "vcvt.f32.s32 s13, s13\n\t"
+            "vcvt.f32.s32 s14, s14\n\t"
+            "vcvt.f32.s32 s15, s15\n\t"
+            "vmul.f32 s12, s12, %4\n\t"
+            "vmul.f32 s13, s13, %4\n\t"
+            "vmul.f32 s14, s14, %4\n\t"
+            "vmul.f32 s15, s15, %4\n\t"
+            "vcvtr.s32.f32 s12, s12\n\t"
+            "vcvtr.s32.f32 s13, s13\n\t"
+            "vcvtr.s32.f32 s14, s14\n\t"
+            "vcvtr.s32.f32 s15, s15\n\t"
+            "vmov %0, %1, s12, s13\n\t"
+            "vmov %2, %3, s14, s15"
+            : "+r"(*a), "+r"(*b), "+r"(*c), "+r"(*d)
+            : "t"(scale)
+            : "s12", "s13", "s14", "s15");
+}
+
+#else
+
+static inline int32_t tinyc_round(float value)
+{
+    if (value >= 2147483648.0f) {
+        return INT32_MAX;
+    }
+    return value <= -2147483648.0f ? INT32_MIN : (int32_t)lrintf(value);
+}
+
+static inline void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
+{
+    *a = tinyc_round((float)*a * scale);
+    *b = tinyc_round((float)*b * scale);
+}
+
+static inline void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, float scale)
+{
+    tinyc_scale_2(a, b, scale);
+    tinyc_scale_2(c, d, scale);
+}
+
+#endif /* TINYC_FPU */
+
+static inline int32_t tinyc_scale(int32_t accumulator, float scale)
+{
+    return tinyc_round((float)accumulator * scale);
+}
+
+/* Half away from zero instead of half up: what must be added to value before an arithmetic shift with half a unit. */
+static inline int32_t tinyc_sign(int32_t value)
+{
+    return value >> 31;
+}
+
+/* gemmlowp's two roundings with any shifts; the left shift wraps at 32 bits. */
+static inline int32_t tinyc_scale_general(int32_t accumulator, const tinyc_general_channel *channel)
+{
+    int32_t shifted = (int32_t)((uint32_t)accumulator << channel->left);
+    int32_t high = (int32_t)(((int64_t)shifted * channel->multiplier + ((int64_t)1 << 30)) >> 31);
+    int32_t mask = (int32_t)(((uint32_t)1 << channel->right) - 1u);
+    int32_t remainder = high & mask;
+    int32_t threshold = (mask >> 1) - tinyc_sign(high);
+    return (high >> channel->right) + (remainder > threshold ? 1 : 0);
+}
+
+/* One step of the convolution's inner loop: a pair of values of two channels times the same pair of 1 to 4 columns.
+ *
+ * The names are the caller's variables: `weights` and `patch` are walked, a0.. and b0.. are the accumulators of the two channels.
+ * INDEX is the step, STRIDE the number of interleaved columns in `patch`; both are constants.
+ */
+#define TINYC_STEP_WEIGHTS(index) \
+    TINYC_LOAD(first, weights, index); \
+    TINYC_ODD_BYTES(second, first); \
+    TINYC_EVEN_BYTES(first, first)
+#define TINYC_STEP_COLUMN(n, value) \
+    TINYC_MAC_2(a##n, value, first); \
+    TINYC_MAC_2(b##n, value, second)
+#define TINYC_STEP_1(index, stride) \
+    TINYC_STEP_WEIGHTS(index); \
+    TINYC_LOAD(left, patch, (index) * (stride)); \
+    TINYC_STEP_COLUMN(0, left)
+#define TINYC_STEP_2(index, stride) \
+    TINYC_STEP_WEIGHTS(index); \
+    TINYC_LOAD_2(left, right, patch, (index) * (stride)); \
+    TINYC_STEP_COLUMN(0, left); \
+    TINYC_STEP_COLUMN(1, right)
+#define TINYC_STEP_3(index, stride) \
+    TINYC_STEP_2(index, stride); \
+    TINYC_LOAD(left, patch, (index) * (stride) + 2); \
+    TINYC_STEP_COLUMN(2, left)
+#define TINYC_STEP_4(index, stride) \
+    TINYC_STEP_2(index, stride); \
+    TINYC_LOAD_2(left, right, patch, (index) * (stride) + 2); \
+    TINYC_STEP_COLUMN(2, left); \
+    TINYC_STEP_COLUMN(3, right)
+
+/* Unpacks `words` words of int8 at `source` to int16 pairs (bytes 0 and 2, then 1 and 3 of each word), `stride` words apart. */
+static inline void tinyc_unpack(const int8_t *source, uint32_t *pairs, int32_t words, int32_t stride)
+{
+    for (; words >= 4; words -= 4) {
+        uint32_t first = tinyc_load_word(source);
+        uint32_t second = tinyc_load_word(source + 4);
+        pairs[0] = tinyc_even_bytes(first);
+        pairs[stride] = tinyc_odd_bytes(first);
+        pairs[2 * stride] = tinyc_even_bytes(second);
+        pairs[3 * stride] = tinyc_odd_bytes(second);
+        first = tinyc_load_word(source + 8);
+        second = tinyc_load_word(source + 12);
+        pairs[4 * stride] = tinyc_even_bytes(first);
+        pairs[5 * stride] = tinyc_odd_bytes(first);
+        pairs[6 * stride] = tinyc_even_bytes(second);
+        pairs[7 * stride] = tinyc_odd_bytes(second);
+        source += 16;
+        pairs += 8 * stride;
+    }
+    for (; words > 0; words--) {
+        uint32_t word = tinyc_load_word(source);
+        pairs[0] = tinyc_even_bytes(word);
+        pairs[stride] = tinyc_odd_bytes(word);
+        source += 4;
+        pairs += 2 * stride;
+    }
+}
+
+static inline uint32_t tinyc_pair(int32_t low, int32_t high)
+{
+    return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+}
+
+/* Gathers one channel (two neighbouring channels) of 2 * `count` pixels that are `pitch` bytes apart, as pairs. */
+static inline void tinyc_gather_1(const int8_t *source, int32_t pitch, uint32_t *pairs, int32_t count)
+{
+    for (; count >= 4; count -= 4) {
+        pairs[0] = tinyc_pair(source[0], source[pitch]);
+        pairs[1] = tinyc_pair(source[2 * pitch], source[3 * pitch]);
+        pairs[2] = tinyc_pair(source[4 * pitch], source[5 * pitch]);
+        pairs[3] = tinyc_pair(source[6 * pitch], source[7 * pitch]);
+        source += 8 * pitch;
+        pairs += 4;
+    }
+    for (; count > 0; count--) {
+        *pairs++ = tinyc_pair(source[0], source[pitch]);
+        source += 2 * pitch;
+    }
+}
+
+static inline void tinyc_gather_2(const int8_t *source, int32_t pitch, uint32_t *first, int32_t distance, int32_t count)
+{
+    uint32_t word;
+    for (; count >= 4; count -= 4) {
+        word = tinyc_load_halves(source, source + pitch);
+        first[0] = tinyc_even_bytes(word);
+        first[distance] = tinyc_odd_bytes(word);
+        word = tinyc_load_halves(source + 2 * pitch, source + 3 * pitch);
+        first[1] = tinyc_even_bytes(word);
+        first[distance + 1] = tinyc_odd_bytes(word);
+        word = tinyc_load_halves(source + 4 * pitch, source + 5 * pitch);
+        first[2] = tinyc_even_bytes(word);
+        first[distance + 2] = tinyc_odd_bytes(word);
+        word = tinyc_load_halves(source + 6 * pitch, source + 7 * pitch);
+        first[3] = tinyc_even_bytes(word);
+        first[distance + 3] = tinyc_odd_bytes(word);
+        source += 8 * pitch;
+        first += 4;
+    }
+    for (; count > 0; count--) {
+        word = tinyc_load_halves(source, source + pitch);
+        first[0] = tinyc_even_bytes(word);
+        first[distance] = tinyc_odd_bytes(word);
+        source += 2 * pitch;
+        first++;
+    }
+}
+
+/* Four channels; their planes are `distance` words apart. */
+static inline void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t *first, int32_t distance, int32_t count)
+{
+    for (; count >= 2; count -= 2) {
+        uint32_t left = tinyc_load_word(source);
+        uint32_t right = tinyc_load_word(source + pitch);
+        uint32_t low = tinyc_low_halves(left, right);
+        uint32_t high = tinyc_high_halves(left, right);
+        first[0] = tinyc_even_bytes(low);
+        first[distance] = tinyc_odd_bytes(low);
+        first[2 * distance] = tinyc_even_bytes(high);
+        first[3 * distance] = tinyc_odd_bytes(high);
+        left = tinyc_load_word(source + 2 * pitch);
+        right = tinyc_load_word(source + 3 * pitch);
+        low = tinyc_low_halves(left, right);
+        high = tinyc_high_halves(left, right);
+        first[1] = tinyc_even_bytes(low);
+        first[distance + 1] = tinyc_odd_bytes(low);
+        first[2 * distance + 1] = tinyc_even_bytes(high);
+        first[3 * distance + 1] = tinyc_odd_bytes(high);
+        source += 4 * pitch;
+        first += 2;
+    }
+    if (count != 0) {
+        uint32_t left = tinyc_load_word(source);
+        uint32_t right = tinyc_load_word(source + pitch);
+        uint32_t low = tinyc_low_halves(left, right);
+        uint32_t high = tinyc_high_halves(left, right);
+        first[0] = tinyc_even_bytes(low);
+        first[distance] = tinyc_odd_bytes(low);
+        first[2 * distance] = tinyc_even_bytes(high);
+        first[3 * distance] = tinyc_odd_bytes(high);
+    }
+}
+
+static inline void tinyc_fill(uint32_t *target, uint32_t value, int32_t count)
+{
+    for (; count > 0; count--) {
+        *target++ = value;
+    }
+}
+
+/* Unpacks `count` words of int8 weights to twice as many pairs. */
+static inline void tinyc_unpack_weights(const uint32_t *weights, uint32_t *pairs, int32_t count)
+{
+    for (; count >= 3; count -= 3) {
+        uint32_t first = weights[0], second = weights[1], third = weights[2];
+        pairs[0] = tinyc_even_bytes(first);
+        pairs[1] = tinyc_odd_bytes(first);
+        pairs[2] = tinyc_even_bytes(second);
+        pairs[3] = tinyc_odd_bytes(second);
+        pairs[4] = tinyc_even_bytes(third);
+        pairs[5] = tinyc_odd_bytes(third);
+        weights += 3;
+        pairs += 6;
+    }
+    for (; count > 0; count--) {
+        uint32_t word = *weights++;
+        pairs[0] = tinyc_even_bytes(word);
+        pairs[1] = tinyc_odd_bytes(word);
+        pairs += 2;
+    }
+}
+
+#endif /* TINYC_KERNELS_H */

@@ -1,0 +1,128 @@
+"""Convolution bodies against a numpy accumulator and the numerics' requantisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
+from support.requantizations import random_requantization
+
+from tinyc.backends.cortexm.kernels.conv import ConvSpec, pack
+from tinyc.backends.cortexm.kernels.output_stage import OutputForm, plan_output_stage
+from tinyc.numerics.profile import Profile
+
+
+def accumulate(
+    rows: list[npt.NDArray[np.int8] | None],
+    weights: npt.NDArray[np.int8],
+    zero_point: int,
+    width: int,
+    stride: int,
+    dilation: int,
+    pad: int,
+) -> npt.NDArray[np.int64]:
+    """Accumulators (width, O) of one output row from the rows under the kernel, None being padding."""
+    channels, _, kernel_width, _ = weights.shape
+    result = np.zeros((width, channels), dtype=np.int64)
+    for y, row in enumerate(rows):
+        if row is None:
+            continue
+        for x in range(width):
+            for k in range(kernel_width):
+                column = x * stride + k * dilation - pad
+                if 0 <= column < row.shape[0]:
+                    result[x] += weights[:, y, k].astype(np.int64) @ (row[column].astype(np.int64) - zero_point)
+    return result
+
+
+def random_case(random: np.random.Generator, profile: Profile) -> Case:
+    kernel_height, kernel_width = (int(v) for v in random.choice([1, 1, 2, 3, 3, 4, 5], 2))
+    stride, dilation = int(random.choice([1, 1, 2, 3])), int(random.choice([1, 1, 1, 2, 3]))
+    depth, channels = int(random.choice([1, 2, 3, 4, 5, 7, 8, 11, 16, 30])), int(random.choice([1, 2, 3, 4, 7, 8]))
+    pad = int(random.integers(0, kernel_width * dilation))
+    output_width = int(random.integers(1, 10))
+    span = (kernel_width - 1) * dilation + 1
+    # Anything from an input narrower than the kernel to one with columns that no output needs.
+    input_width = max(1, (output_width - 1) * stride + span - pad - int(random.integers(-2, span)))
+    if random.random() < 0.25:
+        kernel_height = kernel_width = stride = dilation = 1
+        pad, input_width = 0, output_width
+    zero_point = int(random.choice([-128, 127, 0, int(random.integers(-128, 128))]))
+    extreme = random.random() < 0.2
+    values = [-128, 127] if extreme else list(range(-128, 128))
+    weights = random.choice([-127, 127] if extreme else list(range(-127, 128)), (channels, kernel_height, kernel_width, depth)).astype(
+        np.int8
+    )
+    rows: list[npt.NDArray[np.int8] | None] = [random.choice(values, (input_width, depth)).astype(np.int8) for _ in range(kernel_height)]
+    direct = kernel_height == kernel_width == stride == 1 and pad == 0 and input_width == output_width
+    for y in range(kernel_height):
+        if not direct and random.random() < 0.2:
+            rows[y] = None
+    bias = random.integers(-3000, 3000, channels).astype(np.int32) if random.random() < 0.8 else None
+    accumulators = accumulate(rows, weights, zero_point, output_width, stride, dilation, pad) + (0 if bias is None else bias)
+    requantization = random_requantization(random, profile, accumulators, coarse=random.random() < 0.15)
+    stage = plan_output_stage(requantization, weights.reshape(channels, -1), bias, zero_point, integer=random.random() < 0.7)
+    spec = ConvSpec(
+        stage,
+        input_width,
+        depth,
+        output_width,
+        channels,
+        kernel_height,
+        kernel_width,
+        zero_point,
+        stride,
+        dilation,
+        pad,
+        int(random.integers(1, 5)),
+    )
+    assert spec.direct == direct
+    inputs = rows[0] if direct else rows
+    assert inputs is not None
+    return Case(spec, pack(spec, weights, bias, requantization), inputs, requantization.apply(accumulators))
+
+
+def random_cases(seed: int, count: int) -> list[Case]:
+    random = np.random.default_rng(seed)
+    return [random_case(random, Profile.LITERT if index % 2 else Profile.TFLM) for index in range(count)]
+
+
+@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
+@pytest.mark.parametrize("seed", range(2))
+def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, tmp_path: Path) -> None:
+    check_on_host(random_cases(seed, 60), tmp_path)
+
+
+TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
+
+
+@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
+@pytest.mark.parametrize("core", CORES)
+def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
+    check_in_qemu(random_cases(100 + len(core) + int(core[-1]), 80), tmp_path, core)
+
+
+def test_random_cases_cover_every_output_form_and_both_variants() -> None:
+    cases = random_cases(0, 60) + random_cases(1, 60)
+    specs = [case.spec for case in cases if isinstance(case.spec, ConvSpec)]
+    assert {spec.output_stage.form for spec in specs} == set(OutputForm)
+    assert {spec.direct for spec in specs} == {False, True}
+
+
+def test_scratch_grows_with_columns_and_covers_the_patches() -> None:
+    random = np.random.default_rng(3)
+    stage = random_case(random, Profile.LITERT).spec
+    assert isinstance(stage, ConvSpec)
+    sizes = [ConvSpec(stage.output_stage, 16, 8, 16, 8, 3, 3, 0, pad_left=1, columns=columns).scratch_bytes for columns in (1, 2, 3, 4)]
+    assert sizes == [2 * 72 * columns + 24 for columns in (1, 2, 3, 4)]
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    case = random_case(np.random.default_rng(4), Profile.LITERT)
+    requantization = random_requantization(np.random.default_rng(5), Profile.LITERT, np.ones((1, 3)))
+    assert isinstance(case.spec, ConvSpec)
+    with pytest.raises(ValueError, match="shape"):
+        pack(case.spec, np.zeros((3, 9, 9, 3), np.int8), None, requantization)

@@ -1,0 +1,1 @@
+"""tinyc: from a trained int8 network to C for one microcontroller."""

@@ -1,0 +1,116 @@
+"""Kernel specs as IR attributes and back: frozen dataclasses of numbers, enums and further dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from xdsl.dialects.builtin import ArrayAttr, BoolAttr, DictionaryAttr, FloatAttr, IntegerAttr, StringAttr, f64, i64
+from xdsl.ir import Attribute
+
+from tinyc.backends.cortexm.kernels.base import KernelSpec
+from tinyc.errors import PassError
+from tinyc.ir.mcu import KernelAttr
+
+_MODULES = (
+    "tinyc.backends.cortexm.kernels.add",
+    "tinyc.backends.cortexm.kernels.average_pool",
+    "tinyc.backends.cortexm.kernels.conv",
+    "tinyc.backends.cortexm.kernels.copy",
+    "tinyc.backends.cortexm.kernels.depthwise",
+    "tinyc.backends.cortexm.kernels.dequantize",
+    "tinyc.backends.cortexm.kernels.fully_connected",
+    "tinyc.backends.cortexm.kernels.max_pool",
+    "tinyc.backends.cortexm.kernels.mean",
+    "tinyc.backends.cortexm.kernels.mul",
+    "tinyc.backends.cortexm.kernels.output_stage",
+    "tinyc.backends.cortexm.kernels.pad",
+    "tinyc.backends.cortexm.kernels.quantize",
+    "tinyc.backends.cortexm.kernels.softmax",
+    "tinyc.backends.cortexm.kernels.transpose",
+    "tinyc.numerics.addition",
+    "tinyc.numerics.mean",
+    "tinyc.numerics.multiplication",
+    "tinyc.numerics.pooling",
+    "tinyc.numerics.quantization",
+)
+_CLASS, _FIELDS = "class", "fields"
+
+
+@cache
+def _classes() -> Mapping[str, type]:
+    """Every dataclass and enum that a spec can hold, by name: specs, and the numerics plans inside them."""
+    found: dict[str, type] = {}
+    for name in _MODULES:
+        for value in vars(import_module(name)).values():
+            if isinstance(value, type) and (dataclasses.is_dataclass(value) or issubclass(value, Enum)):
+                found[value.__name__] = value
+    return found
+
+
+def encode_kernel(spec: KernelSpec) -> KernelAttr:
+    """The attribute that carries `spec` through the IR."""
+    return KernelAttr(StringAttr(type(spec).__name__), _encode_fields(spec))
+
+
+def decode_kernel(attribute: KernelAttr) -> KernelSpec:
+    """The spec that `encode_kernel` was given. Raises PassError for text that names no spec or does not fit it."""
+    spec = _decode_dataclass(attribute.spec.data, attribute.fields)
+    if not isinstance(spec, KernelSpec):
+        raise PassError(f"{attribute.spec.data} is not a kernel")
+    return spec
+
+
+def _encode_fields(value: Any) -> DictionaryAttr:
+    return DictionaryAttr({field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init})
+
+
+def _encode(value: Any) -> Attribute:
+    if isinstance(value, bool):
+        return BoolAttr.from_bool(value)
+    if isinstance(value, Enum):
+        return StringAttr(str(value.value))
+    if isinstance(value, int):
+        return IntegerAttr(value, i64)
+    if isinstance(value, float):
+        return FloatAttr(value, f64)
+    if isinstance(value, str):
+        return StringAttr(value)
+    if isinstance(value, tuple):
+        return ArrayAttr([_encode(item) for item in value])
+    if dataclasses.is_dataclass(value):
+        return DictionaryAttr({_CLASS: StringAttr(type(value).__name__), _FIELDS: _encode_fields(value)})
+    raise TypeError(f"a kernel spec cannot hold {type(value).__name__}")
+
+
+def _decode_dataclass(name: str, fields: DictionaryAttr) -> Any:
+    kind = _classes().get(name)
+    if kind is None or not dataclasses.is_dataclass(kind):
+        raise PassError(f"there is no kernel called {name}")
+    hints = typing.get_type_hints(kind)
+    try:
+        return kind(**{key: _decode(attribute, hints.get(key)) for key, attribute in fields.data.items()})
+    except (TypeError, ValueError) as error:
+        raise PassError(f"kernel {name}: {error}") from error
+
+
+def _decode(attribute: Attribute, hint: Any) -> Any:
+    if isinstance(attribute, IntegerAttr):
+        # i1 is how the IR spells a boolean.
+        return bool(attribute.value.data) if attribute.type != i64 else int(attribute.value.data)
+    if isinstance(attribute, FloatAttr):
+        return float(attribute.value.data)
+    if isinstance(attribute, StringAttr):
+        return hint(attribute.data) if isinstance(hint, type) and issubclass(hint, Enum) else attribute.data
+    if isinstance(attribute, ArrayAttr):
+        return tuple(_decode(item, None) for item in attribute.data)
+    if isinstance(attribute, DictionaryAttr):
+        name, fields = attribute.data.get(_CLASS), attribute.data.get(_FIELDS)
+        if isinstance(name, StringAttr) and isinstance(fields, DictionaryAttr):
+            return _decode_dataclass(name.data, fields)
+    raise PassError(f"a kernel field cannot be {attribute}")

@@ -1,0 +1,38 @@
+"""ADD: seven instructions an element where one shift is proved equal to the profile's rule, which is nearly always."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinyc.backends.cortexm.kernels.base import c_number, render
+from tinyc.backends.cortexm.kernels.elementwise import BinarySpec, Broadcast
+from tinyc.numerics.addition import AdditionPlan, FixedPointAddition, ShiftedAddition, equivalent_shifted_addition
+
+
+@dataclass(frozen=True)
+class AddSpec(BinarySpec):
+    """A row of sums; `plan` is what the body computes, see add_spec."""
+
+    plan: AdditionPlan
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.plan, FixedPointAddition) and self.plan.output_shift > 0:
+            raise ValueError(f"the output scale is too small for the input scales: output shift {self.plan.output_shift}")
+
+    @property
+    def family(self) -> str:
+        return "add"
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the body is the short one."""
+        return isinstance(self.plan, ShiftedAddition)
+
+    def source(self, symbol: str) -> str:
+        return render("add.c.j2", symbol=symbol, spec=self, plan=self.plan, number=c_number)
+
+
+def add_spec(elements: int, channels: int, broadcast: Broadcast, constant: bool, plan: AdditionPlan) -> AddSpec:
+    """Spec of one row for `plan`, which is replaced by a cheaper plan with the same results where there is one."""
+    return AddSpec(elements, channels, broadcast, constant, equivalent_shifted_addition(plan) or plan)

@@ -1,0 +1,20 @@
+"""AVERAGE_POOL_2D: sums of four channels in two int16 pairs, then one division an output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinyc.backends.cortexm.kernels.base import render
+from tinyc.backends.cortexm.kernels.pooling import PoolSpec
+
+
+@dataclass(frozen=True)
+class AveragePoolSpec(PoolSpec):
+    """One output row of averages over the elements inside the input."""
+
+    @property
+    def family(self) -> str:
+        return f"average_pool_{self.window_height}x{self.window_width}"
+
+    def source(self, symbol: str) -> str:
+        return render("average_pool.c.j2", symbol=symbol, spec=self)

@@ -1,0 +1,183 @@
+"""Convolution: patches of four output columns as an int16 matrix, times all output channels, two at a time.
+
+The body gathers the patches of up to four neighbouring output columns into scratch, unpacked to int16 pairs and interleaved by column,
+so that one LDRD loads the same pair of two columns. Then it walks the output channels in twos: eight accumulators stay in registers,
+each weight word feeds eight SMLAD. Weights stay int8 in flash: a word holds a pair of values of two channels, in the byte order in which
+SXTB16 and SXTB16 with a rotation by 8 deliver the pairs. The input zero point is part of the bias, and padding is the zero point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
+from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
+from tinyc.numerics.requantize import ChannelRequantization
+
+_UNROLLED_AT_MOST = 16
+_LOOP_STEPS = range(12, 5, -1)
+
+MAXIMUM_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class ConvSpec(KernelSpec):
+    """One output row of a convolution.
+
+    The rows passed in are those under the kernel, so vertical stride, dilation and padding are the caller's. Columns right of the
+    input are padding like those left of it. `columns` is the number of output columns gathered at a time, 1 to 4: fewer need less
+    scratch and more instructions.
+
+    A 1x1 convolution with stride 1 and no padding takes a plain pointer instead of a window; its "row" may then be any number of pixels
+    that lie one after the other, for instance several rows or a whole tensor.
+    """
+
+    output_stage: OutputStage
+    input_width: int
+    input_channels: int
+    output_width: int
+    output_channels: int
+    kernel_height: int
+    kernel_width: int
+    input_zero_point: int
+    stride_width: int = 1
+    dilation_width: int = 1
+    pad_left: int = 0
+    columns: int = MAXIMUM_COLUMNS
+
+    form: ClassVar[Form] = Form.ROW
+    headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
+
+    def __post_init__(self) -> None:
+        sizes = (self.input_width, self.input_channels, self.output_width, self.output_channels, self.kernel_height, self.kernel_width)
+        if min(*sizes, self.stride_width, self.dilation_width) < 1 or self.pad_left < 0:
+            raise ValueError(f"sizes, strides and dilations must be positive and padding not negative: {self}")
+        if not 1 <= self.columns <= MAXIMUM_COLUMNS:
+            raise ValueError(f"columns must be 1 to {MAXIMUM_COLUMNS}, but is {self.columns}")
+
+    @property
+    def family(self) -> str:
+        stride = f"_s{self.stride_width}" if self.stride_width > 1 else ""
+        return f"conv_{self.kernel_height}x{self.kernel_width}{stride}"
+
+    @property
+    def direct(self) -> bool:
+        """Whether a patch is just the pixel itself, so that the input is one contiguous row."""
+        single = self.kernel_height == self.kernel_width == self.stride_width == 1
+        return single and self.pad_left == 0 and self.output_width == self.input_width
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        return (0,) if self.direct else (self.kernel_height,)
+
+    @property
+    def padded(self) -> bool:
+        """Whether some output column's patch reaches over the left or right edge of the input."""
+        last = (self.output_width - 1) * self.stride_width - self.pad_left + (self.kernel_width - 1) * self.dilation_width
+        return self.pad_left > 0 or last >= self.input_width
+
+    @property
+    def tile_columns(self) -> int:
+        """Output columns that share one pass over the weights."""
+        return min(self.columns, self.output_width)
+
+    @property
+    def runs_per_row(self) -> int:
+        """Contiguous stretches of input bytes in one kernel row."""
+        return 1 if self.dilation_width == 1 else self.kernel_width
+
+    @property
+    def run_length(self) -> int:
+        """Bytes of one such stretch."""
+        return self.kernel_width * self.input_channels // self.runs_per_row
+
+    @property
+    def border_bytes(self) -> int:
+        """Scratch for one stretch that is partly padding; dilated kernels pad whole pixels and need none."""
+        return -(-self.run_length // 8) * 8 if self.padded and self.runs_per_row == 1 and self.kernel_width > 1 else 0
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.matrix_words * 4 + self.border_bytes
+
+    @property
+    def matrix_words(self) -> int:
+        """Words of the gathered patches, rounded up to 8 bytes."""
+        return -(-len(self.pairs) * self.tile_columns // 2) * 2
+
+    @cached_property
+    def _layout(self) -> tuple[list[tuple[int, int | None]], list[tuple[int, int, bool]]]:
+        pairs: list[tuple[int, int | None]] = []
+        runs: list[tuple[int, int, bool]] = []
+        waiting: int | None = None
+        for run in range(self.kernel_height * self.runs_per_row):
+            start, first = run * self.run_length, len(pairs)
+            words = self.run_length // 4 * 4
+            for word in range(start, start + words, 4):
+                pairs += [(word, word + 2), (word + 1, word + 3)]
+            if self.run_length % 4 >= 2:
+                pairs.append((start + words, start + words + 1))
+            slot, upper = -1, False
+            if self.run_length % 2:
+                value = start + self.run_length - 1
+                if waiting is None:
+                    slot = waiting = len(pairs)
+                    pairs.append((value, None))
+                else:
+                    slot, upper = waiting, True
+                    pairs[slot] = (pairs[slot][0], value)
+                    waiting = None
+            runs.append((first, slot, upper))
+        return pairs, runs
+
+    @property
+    def pairs(self) -> list[tuple[int, int | None]]:
+        """Which two values of a patch (indices into kernel height x width x channels) each int16 pair holds; None is nothing."""
+        return self._layout[0]
+
+    @property
+    def runs(self) -> list[tuple[int, int, bool]]:
+        """Per stretch: its first pair, the pair of its odd last value (-1: none), and whether that value is the upper one."""
+        return self._layout[1]
+
+    @property
+    def loops(self) -> list[tuple[int, int]]:
+        """The loops over a patch's pairs, as (pairs in the body, iterations): long bodies spend little on the loop, but cost flash."""
+        count = len(self.pairs)
+        if count <= _UNROLLED_AT_MOST:
+            return [(count, 1)]
+        exact = next((steps for steps in _LOOP_STEPS if count % steps == 0), None)
+        return [(exact, count // exact)] if exact else [(8, count // 8), (count % 8, 1)]
+
+    def source(self, symbol: str) -> str:
+        return render("conv.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
+
+
+def pack(
+    spec: ConvSpec,
+    weights: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int32] | None,
+    requantization: ChannelRequantization,
+) -> tuple[Table, ...]:
+    """Tables `weights` and `channels` of a layer with int8 `weights` (O, H, W, I) and int32 `bias` (O,) or None.
+
+    Raises ValueError when the shapes or the requantisation are not those of `spec`.
+    """
+    expected = (spec.output_channels, spec.kernel_height, spec.kernel_width, spec.input_channels)
+    if weights.shape != expected:
+        raise ValueError(f"weights have shape {weights.shape}, the spec needs {expected}")
+    matrix = weights.reshape(spec.output_channels, -1)
+    # One more column of zeros stands for the missing value of a half-filled pair, one more row for the partner of an odd channel.
+    padded = np.zeros((-(-spec.output_channels // 2) * 2, matrix.shape[1] + 1), dtype=np.int8)
+    padded[: matrix.shape[0], :-1] = matrix
+    low = [low for low, _ in spec.pairs]
+    high = [matrix.shape[1] if high is None else high for _, high in spec.pairs]
+    channel_pairs = padded.reshape(-1, 2, padded.shape[1])
+    words = np.stack([channel_pairs[:, 0, low], channel_pairs[:, 1, low], channel_pairs[:, 0, high], channel_pairs[:, 1, high]], axis=-1)
+    table = Table("weights", "uint32_t", np.ascontiguousarray(words).view("<u4").reshape(-1).astype(np.uint32))
+    return table, channel_table(spec.output_stage, requantization, matrix, bias, spec.input_zero_point, multiple=2)

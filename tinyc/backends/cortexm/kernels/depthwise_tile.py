@@ -1,0 +1,106 @@
+"""How a few neighbouring outputs of one row are computed from int16 pairs: which words are multiplied with which pairs of taps.
+
+A plane's row is read as words of two neighbouring columns. An output that starts at an even column meets its taps as (0, 1), (2, 3), ...;
+one that starts at an odd column as a single 0, then (1, 2), (3, 4), ...: hence two sets of weight pairs, each of which one SMLAD uses
+whole. Single taps take the half of a pair that holds them. Dilation leaves holes between the taps, and only words that carry a tap occur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+WeightPair = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True)
+class Product:
+    """accumulator[output] += halves of data word `data` times halves of weight word `weight`; `kind` is 2, LL, LH, HL or HH."""
+
+    output: int
+    data: int
+    weight: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The products of one kernel row for `outputs` neighbouring outputs."""
+
+    outputs: int
+    data_words: int
+    products: tuple[Product, ...]
+
+    @property
+    def weights_used(self) -> list[int]:
+        """Indices of the weight words, ascending."""
+        return sorted({product.weight for product in self.products})
+
+    @property
+    def first_products(self) -> list[Product]:
+        """Per output the product that is computed first: the one that starts its accumulator."""
+        first: dict[int, Product] = {}
+        for _, _, products in self.loads:
+            for product in products:
+                first.setdefault(product.output, product)
+        return list(first.values())
+
+    @property
+    def loads(self) -> list[tuple[int, int, tuple[Product, ...]]]:
+        """Groups of one or two neighbouring data words with what they are multiplied with: (first word, words, products)."""
+        used = sorted({product.data for product in self.products})
+        groups: list[tuple[int, int, tuple[Product, ...]]] = []
+        position = 0
+        while position < len(used):
+            count = 2 if position + 1 < len(used) and used[position + 1] == used[position] + 1 else 1
+            words = used[position : position + count]
+            groups.append((words[0], count, tuple(product for product in self.products if product.data in words)))
+            position += count
+        return groups
+
+
+def _pairs_of_output(start: int, kernel_width: int, dilation: int) -> dict[int, WeightPair]:
+    """Data word -> the taps on its two columns, for an output whose first tap is at column `start`."""
+    pairs: dict[int, list[int | None]] = {}
+    for tap in range(kernel_width):
+        column = start + tap * dilation
+        pairs.setdefault(column // 2, [None, None])[column % 2] = tap
+    return {word: (taps[0], taps[1]) for word, taps in pairs.items()}
+
+
+@cache
+def _weight_words(kernel_width: int, stride: int, dilation: int) -> tuple[WeightPair, ...]:
+    starts = (0, 1) if stride % 2 else (0,)
+    pairs = [pair for start in starts for pair in _pairs_of_output(start, kernel_width, dilation).values()]
+    whole = sorted({pair for pair in pairs if None not in pair}, key=str)
+    held = {tap for pair in whole for tap in pair}
+    words: list[WeightPair] = list(whole)
+    for pair in pairs:
+        tap = pair[0] if pair[1] is None else pair[1] if pair[0] is None else None
+        if tap is not None and tap not in held:
+            words.append((tap, None))
+            held.add(tap)
+    words.sort(key=lambda pair: pair[0] if pair[0] is not None else 0)
+    # Words are loaded and unpacked in twos.
+    return (*words, (None, None)) if len(words) % 2 else tuple(words)
+
+
+def weight_words(kernel_width: int, stride: int, dilation: int) -> list[WeightPair]:
+    """The weight words of one kernel row, as taps in their low and high half; an even number, the last may be empty."""
+    return list(_weight_words(kernel_width, stride, dilation))
+
+
+def plan_tile(outputs: int, kernel_width: int, stride: int, dilation: int) -> Tile:
+    """The products for `outputs` neighbouring outputs, the first of which starts at an even column."""
+    words = _weight_words(kernel_width, stride, dilation)
+    products: list[Product] = []
+    for output in range(outputs):
+        for data, (low, high) in _pairs_of_output(output * stride, kernel_width, dilation).items():
+            if low is not None and high is not None:
+                products.append(Product(output, data, words.index((low, high)), "2"))
+                continue
+            tap = low if low is not None else high
+            weight = next(index for index, word in enumerate(words) if tap in word)
+            half = "L" if words[weight][0] == tap else "H"
+            products.append(Product(output, data, weight, ("L" if high is None else "H") + half))
+    return Tile(outputs, max(product.data for product in products) + 1, tuple(products))

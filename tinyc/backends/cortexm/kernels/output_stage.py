@@ -1,0 +1,176 @@
+"""From accumulators to int8: which instructions requantise a layer, and the table of its channels' constants.
+
+Shared by convolution, depthwise convolution and fully connected layers. `plan_output_stage` decides; a spec holds the resulting
+`OutputStage`, `channel_table` gives the constants in the layout that the C typedefs of runtime/tinyc_kernels.h declare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyc.backends.cortexm.kernels.base import Table
+from tinyc.numerics.integer_requantization import largest_shift, prove_integer_requantization
+from tinyc.numerics.profile import Profile
+from tinyc.numerics.requantize import ChannelRequantization
+
+Integers = npt.NDArray[np.int64]
+
+
+class OutputForm(str, Enum):
+    """How an accumulator becomes an output."""
+
+    FLOAT = "float"
+    """`litert`: one float32 multiplication."""
+    SHIFT = "shift"
+    """`tflm`: rounding multiplication and rounding right shift by 1 to 22 places."""
+    INTEGER = "integer"
+    """`litert`: one integer multiplication, proved equal for every reachable accumulator of every channel."""
+    MIXED = "mixed"
+    """`litert`: as INTEGER, and FLOAT for the channels that have no proof."""
+    GENERAL = "general"
+    """`tflm`: any shifts."""
+
+
+_DTYPES: dict[OutputForm, list[tuple[str, str]]] = {
+    OutputForm.FLOAT: [("bias", "i4"), ("scale", "f4")],
+    OutputForm.INTEGER: [("bias", "i4"), ("multiplier", "i4"), ("offset", "i4")],
+    OutputForm.MIXED: [("bias", "i4"), ("multiplier", "i4"), ("offset", "i4"), ("scale", "f4")],
+    OutputForm.SHIFT: [("bias", "i4"), ("multiplier", "i4"), ("offset", "i4"), ("shift", "i4")],
+    OutputForm.GENERAL: [("bias", "i4"), ("multiplier", "i4"), ("left", "i4"), ("right", "i4")],
+}
+
+
+@dataclass(frozen=True)
+class OutputStage:
+    """What a body's text must know of its requantisation. `shift` is the common shift of INTEGER and MIXED, 0 otherwise."""
+
+    form: OutputForm
+    zero_point: int
+    minimum: int
+    maximum: int
+    shift: int = 0
+
+    @property
+    def channel_type(self) -> str:
+        """C typedef of one channel's constants."""
+        return f"tinyc_{self.form.value}_channel"
+
+    @property
+    def clamped_by_saturation(self) -> bool:
+        """Whether the bounds are those of int8 itself."""
+        return (self.minimum, self.maximum) == (-128, 127)
+
+    @property
+    def negative_sums_vanish(self) -> bool:
+        """Whether everything below the zero point is clamped to it, so that the rounding of negative values does not matter."""
+        return self.minimum == self.zero_point
+
+    def groups(self, accumulators: list[str]) -> list[list[str]]:
+        """`accumulators` in groups of 4, 2 and 1: the counts for which the runtime header scales several at a time."""
+        groups: list[list[str]] = []
+        rest = accumulators
+        while rest:
+            size = 4 if len(rest) >= 4 else 2 if len(rest) >= 2 else 1
+            groups.append(rest[:size])
+            rest = rest[size:]
+        return groups
+
+
+def folded_bias(weights: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, input_zero_point: int) -> Integers:
+    """(C,) start values of the accumulators for `weights` (C, K): bias - zero point * sum of weights."""
+    sums = weights.astype(np.int64).sum(axis=1)
+    start = np.zeros(weights.shape[0], dtype=np.int64) if bias is None else bias.astype(np.int64)
+    return np.asarray(start - input_zero_point * sums, dtype=np.int64)
+
+
+def accumulator_bound(weights: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, input_zero_point: int = 0) -> int:
+    """Greatest magnitude that an accumulator or a partial sum can have for `weights` (C, K); below 2**30 every form is exact."""
+    magnitudes = np.abs(weights.astype(np.int64)).sum(axis=1) * 128
+    start = np.abs(folded_bias(weights, bias, input_zero_point))
+    return int((magnitudes + start).max(initial=0))
+
+
+def _accumulator_ranges(weights: npt.NDArray[np.int8], start: Integers) -> tuple[Integers, Integers]:
+    """Least and greatest accumulator (C,) over all int8 inputs."""
+    wide = weights.astype(np.int64)
+    positive, negative = np.maximum(wide, 0).sum(axis=1), np.minimum(wide, 0).sum(axis=1)
+    return start - 128 * positive + 127 * negative, start + 127 * positive - 128 * negative
+
+
+def plan_output_stage(
+    requantization: ChannelRequantization,
+    weights: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int32] | None,
+    input_zero_point: int,
+    *,
+    integer: bool = True,
+) -> OutputStage:
+    """The cheapest exact requantisation of a layer with `weights` of shape (C, K), int8, and `bias` of shape (C,).
+
+    `integer=False` keeps `litert` layers in float32. Raises ValueError when an accumulator could reach 2**30 (see accumulator_bound).
+    """
+    bound = accumulator_bound(weights, bias, input_zero_point)
+    if bound >= 2**30:
+        raise ValueError(f"accumulators can reach {bound}, but must stay below 2**30")
+    zero_point, minimum, maximum = requantization.zero_point, requantization.minimum, requantization.maximum
+    if requantization.profile is Profile.TFLM:
+        simple = bool(np.all((requantization.shifts <= -1) & (requantization.shifts >= -22)))
+        return OutputStage(OutputForm.SHIFT if simple else OutputForm.GENERAL, zero_point, minimum, maximum)
+    shift = largest_shift(requantization.scales) if integer else None
+    if shift is not None:
+        ranges = _accumulator_ranges(weights, folded_bias(weights, bias, input_zero_point))
+        levels = minimum - zero_point, maximum - zero_point
+        proved = prove_integer_requantization(requantization.scales, *ranges, levels, shift).proved
+        # A mixed body tests every channel and holds both texts: worth it when most channels are proved.
+        if 2 * int(proved.sum()) > proved.size:
+            return OutputStage(OutputForm.INTEGER if bool(proved.all()) else OutputForm.MIXED, zero_point, minimum, maximum, shift)
+    return OutputStage(OutputForm.FLOAT, zero_point, minimum, maximum)
+
+
+def channel_table(
+    stage: OutputStage,
+    requantization: ChannelRequantization,
+    weights: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int32] | None,
+    input_zero_point: int,
+    *,
+    multiple: int = 1,
+) -> Table:
+    """Constants of all channels of `weights` (C, K), followed by zeros up to a multiple of `multiple` channels.
+
+    Raises ValueError when `stage` is not one that this layer can use.
+    """
+    if (stage.zero_point, stage.minimum, stage.maximum) != (requantization.zero_point, requantization.minimum, requantization.maximum):
+        raise ValueError("the spec's output zero point and bounds differ from the requantisation's")
+    if (stage.form in (OutputForm.SHIFT, OutputForm.GENERAL)) != (requantization.profile is Profile.TFLM):
+        raise ValueError(f"a {stage.form.value} output stage does not belong to the profile {requantization.profile.value}")
+    channels = weights.shape[0]
+    start = folded_bias(weights, bias, input_zero_point)
+    values = np.zeros(-(-channels // multiple) * multiple, dtype=_DTYPES[stage.form])
+    real = values[:channels]
+    real["bias"] = start
+    if stage.form in (OutputForm.INTEGER, OutputForm.MIXED):
+        levels = stage.minimum - stage.zero_point, stage.maximum - stage.zero_point
+        constants = prove_integer_requantization(requantization.scales, *_accumulator_ranges(weights, start), levels, stage.shift)
+        if stage.form is OutputForm.INTEGER and not constants.proved.all():
+            raise ValueError("not every channel has a proof: the stage must be MIXED or FLOAT")
+        real["multiplier"] = constants.multipliers
+        real["offset"] = np.where(constants.proved, constants.offsets + (stage.zero_point << stage.shift), 0)
+    if stage.form in (OutputForm.FLOAT, OutputForm.MIXED):
+        real["scale"] = requantization.scales
+    if stage.form is OutputForm.SHIFT:
+        right = -requantization.shifts.astype(np.int64)
+        if np.any((right < 1) | (right > 22)):
+            raise ValueError("right shifts outside 1..22: the stage must be GENERAL")
+        real["multiplier"] = requantization.multipliers
+        real["shift"] = right
+        real["offset"] = (np.int64(1) << (right - 1)) + (np.int64(stage.zero_point) << right)
+    if stage.form is OutputForm.GENERAL:
+        real["multiplier"] = requantization.multipliers
+        real["left"] = np.maximum(requantization.shifts, 0)
+        real["right"] = np.maximum(-requantization.shifts, 0)
+    return Table("channels", stage.channel_type, values)

@@ -1,0 +1,197 @@
+"""The scheduled module as the C templates see it: every name, offset and expression decided, nothing left to a template but layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+
+from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
+from tinyc.backends.cortexm.names import comment_text
+from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
+from tinyc.ir.schedule import steps_of
+from tinyc.memory.row_access import RowAccess
+
+
+@dataclass(frozen=True)
+class Body:
+    """One specialised kernel body and the C text of it."""
+
+    symbol: str
+    source: str
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table in NAME_weights.c."""
+
+    symbol: str
+    c_type: str
+    table: TableOp
+    layer: str
+
+
+@dataclass(frozen=True)
+class RowsView:
+    """Where a call finds rows of a buffer: `slots` of `count` rows are kept, `pitch` bytes apart, from `offset` of the arena on."""
+
+    c_type: str
+    offset: int
+    count: int
+    slots: int
+    pitch: int
+
+    @property
+    def is_ring(self) -> bool:
+        """Whether older rows are overwritten by newer ones."""
+        return self.slots < self.count
+
+
+@dataclass(frozen=True)
+class InputView:
+    """An input of a call. `window` 0 passes one pointer: to row `row * stride - pad`, or to the whole buffer where `whole` is set."""
+
+    rows: RowsView
+    window: int
+    access: RowAccess
+    whole: bool
+    producer: str | None
+    """Function of the same stream that computes this input, if one does."""
+
+    @property
+    def first_row(self) -> str:
+        """C expression of the first row that output row `row` reads."""
+        return _linear("row", self.access.stride, -self.access.pad)
+
+    @property
+    def rows_needed(self) -> str:
+        """C expression of how many rows must exist before output row `row` can be computed; may exceed `rows.count`."""
+        if self.whole:
+            return str(self.rows.count)
+        return _linear("row", self.access.stride, (self.access.window - 1) * self.access.dilation + 1 - self.access.pad)
+
+
+@dataclass(frozen=True)
+class CallView:
+    """One call of one body."""
+
+    function: str
+    index: int
+    comment: str
+    form: str
+    body: str
+    inputs: tuple[InputView, ...]
+    output: RowsView
+    tables: tuple[str, ...]
+    scratch: int | None
+    accumulator: int | None
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One step: calls in topological order, the last one drives."""
+
+    function: str
+    comment: str
+    calls: tuple[CallView, ...]
+
+    @property
+    def streamed(self) -> bool:
+        """Whether several calls run row by row."""
+        return len(self.calls) > 1
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that NAME.c and NAME_weights.c consist of."""
+
+    bodies: tuple[Body, ...]
+    tables: tuple[TableView, ...]
+    steps: tuple[StepView, ...]
+    headers: tuple[str, ...]
+
+
+def _linear(variable: str, factor: int, constant: int) -> str:
+    text = variable if factor == 1 else f"{variable} * {factor}"
+    if constant:
+        text += f" {'+' if constant > 0 else '-'} {abs(constant)}"
+    return text
+
+
+def build_program(module: ModuleOp, prefix: str) -> Program:
+    """The view of a module of the `mcu` level whose memory is planned."""
+    bodies: dict[KernelSpec, Body] = {}
+    counts: dict[str, int] = {}
+    tables: dict[TableOp, TableView] = {}
+    headers: set[str] = set()
+    steps = []
+    layer = 0
+    for number, step in enumerate(steps_of(module)):
+        views: list[CallView] = []
+        producers: dict[BufferOp, str] = {}
+        for index, call in enumerate(step.calls):
+            spec = decode_kernel(call.kernel)
+            headers.update(spec.headers)
+            if spec not in bodies:
+                counts[spec.family] = counts.get(spec.family, 0) + 1
+                suffix = f"_{counts[spec.family]}" if counts[spec.family] > 1 else ""
+                symbol = f"{prefix}_{spec.family}{suffix}"
+                bodies[spec] = Body(symbol, spec.source(symbol))
+            for value in call.tables:
+                table = value.owner
+                assert isinstance(table, TableOp)
+                symbol = f"{prefix}_t{layer}_{table.suffix.data}"
+                tables.setdefault(table, TableView(symbol, table.c_type.data, table, comment_text(call.layer.data)))
+            layer += 1
+            function = f"{prefix}_step{number}" + (f"_{index}" if len(step.calls) > 1 else "")
+            views.append(_call_view(call, spec, bodies[spec].symbol, tables, function, index, producers))
+            producers[buffer_of(call.output)] = function
+        name = f"{prefix}_step{number}"
+        steps.append(StepView(name, _step_comment(step), tuple(views)))
+    return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)))
+
+
+def _step_comment(step: StreamOp) -> str:
+    calls = step.calls
+    if len(calls) == 1:
+        return f"{calls[0].op.data}: {comment_text(calls[0].layer.data)}"
+    return f"streamed row by row: {', '.join(call.op.data for call in calls)}: {comment_text(calls[-1].layer.data)}"
+
+
+def _rows_view(value: SSAValue, c_type: str) -> RowsView:
+    rows, pitch = row_shape(value)
+    buffer = buffer_of(value)
+    slots = buffer.slots.value.data if buffer.slots != buffer.rows else rows
+    return RowsView(c_type, buffer.start, rows, int(slots), pitch)
+
+
+def _call_view(
+    call: CallOp,
+    spec: KernelSpec,
+    body: str,
+    tables: Mapping[TableOp, TableView],
+    function: str,
+    index: int,
+    producers: Mapping[BufferOp, str],
+) -> CallView:
+    inputs = []
+    accesses: Sequence[RowAccess] = call.row_accesses() if spec.form is Form.ROW else [RowAccess(window=0)] * len(call.inputs)
+    windows = spec.windows if spec.form is Form.ROW else (0,) * len(call.inputs)
+    for value, access, window, c_type in zip(call.inputs, accesses, windows, spec.input_types, strict=True):
+        whole = access.window == 0
+        inputs.append(InputView(_rows_view(value, c_type), window, access, whole, producers.get(buffer_of(value))))
+    return CallView(
+        function,
+        index,
+        f"{call.op.data}: {comment_text(call.layer.data)}",
+        spec.form.value,
+        body,
+        tuple(inputs),
+        _rows_view(call.output, spec.output_type),
+        tuple(tables[value.owner].symbol for value in call.tables if isinstance(value.owner, TableOp)),
+        buffer_of(call.scratch).start if call.scratch else None,
+        buffer_of(call.accumulator).start if call.accumulator else None,
+    )

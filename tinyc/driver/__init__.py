@@ -1,0 +1,1 @@
+"""From a model to a build folder: load, run the pipeline, emit, report."""

@@ -1,0 +1,136 @@
+"""Compilation: a module of the `nn` level and a target to a compiled network in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
+from xdsl.passes import ModulePass
+
+from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files
+from tinyc.backends.cortexm.names import c_prefix
+from tinyc.driver.account import integer_attribute, memory_report
+from tinyc.driver.measure import measure
+from tinyc.driver.pipeline import CompileOptions, pipeline
+from tinyc.errors import DoesNotFitError, UsageError, printable
+from tinyc.ir.mcu import StreamOp
+from tinyc.passes.manager import PassTime, run_passes
+from tinyc.report.memory import MemoryReport
+from tinyc.targets import Target
+from tinyc.version import VERSION
+
+DTYPES = {"i8": "int8", "i32": "int32", "f32": "float32"}
+
+
+@dataclass(frozen=True)
+class CompiledNetwork:
+    """C for one network and one target, in memory: `files` by name, report.json among them, and the report as data."""
+
+    name: str
+    files: dict[str, str]
+    report: MemoryReport
+    module: ModuleOp
+    pass_times: Sequence[PassTime]
+
+
+def compile_module(
+    module: ModuleOp,
+    model_name: str,
+    target: Target,
+    options: CompileOptions,
+    after_pass: Callable[[ModulePass, ModuleOp], None] | None = None,
+) -> CompiledNetwork:
+    """Runs the pipeline over a copy of `module` and emits C.
+
+    Raises UsageError (no C name, bad pipeline), UnsupportedError, PassError, DoesNotFitError when arena and weights, or what the compiler
+    measures, exceed the target.
+    """
+    name = c_prefix(options.name if options.name is not None else model_name)
+    scheduled = module.clone()
+    times = run_passes(scheduled, pipeline(options), after_pass)
+    if not any(isinstance(op, StreamOp) for op in scheduled.ops) or "arena_bytes" not in scheduled.attributes:
+        raise UsageError("the pass pipeline leaves no planned schedule: it must contain select-kernels and plan-memory")
+    report = memory_report(scheduled, name, target, options.numerics.value)
+    check_fit(report)
+    regions = network_boundary(scheduled)
+    sha256 = scheduled.attributes.get("source_sha256")
+    emit_options = EmitOptions(
+        name, target.name, options.numerics.value, sha256.data if isinstance(sha256, StringAttr) else "unknown", target.gcc_flags
+    )
+    arena_bytes = integer_attribute(scheduled, "arena_bytes")
+    files = emit_files(scheduled, regions, arena_bytes, emit_options)
+    if options.measure and not target.is_host:
+        measured = measure(files, name, target)
+        if measured is not None:
+            report = replace(
+                report,
+                ram=replace(report.ram, static_bytes=measured.static_bytes, stack_bytes=measured.stack_bytes),
+                flash=replace(report.flash, code_bytes=measured.code_bytes),
+            )
+            check_fit(report)
+    files["report.json"] = report_json(report, target, regions, files, emit_options)
+    return CompiledNetwork(name, files, report, scheduled, times)
+
+
+def network_boundary(module: ModuleOp) -> list[Region]:
+    """Inputs, then outputs."""
+
+    def names(attribute: str) -> list[str]:
+        found = module.attributes.get(attribute)
+        return [item.data for item in found.data if isinstance(item, StringAttr)] if isinstance(found, ArrayAttr) else []
+
+    inputs, outputs = names("input_names"), names("output_names")
+    known = [f"input_{index}" for index in range(256)], [f"output_{index}" for index in range(256)]
+    return [*boundary(module, inputs or known[0], True), *boundary(module, outputs or known[1], False)]
+
+
+def check_fit(report: MemoryReport) -> None:
+    """Raises DoesNotFitError saying by how much RAM or flash is exceeded, and which layer sets the peak."""
+    problems = []
+    if report.ram_limit_bytes is not None and report.ram.total_bytes > report.ram_limit_bytes:
+        peak = report.peak_layer
+        problems.append(
+            f"RAM: needs {report.ram.total_bytes} bytes, {report.target} has {report.ram_limit_bytes}: "
+            f"{report.ram.total_bytes - report.ram_limit_bytes} too many; the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
+        )
+    if report.flash_limit_bytes is not None and report.flash.total_bytes > report.flash_limit_bytes:
+        excess = report.flash.total_bytes - report.flash_limit_bytes
+        problems.append(
+            f"flash: needs {report.flash.total_bytes} bytes, {report.target} has {report.flash_limit_bytes}: {excess} too many, "
+            f"{report.flash.weights_bytes} are weights"
+        )
+    if problems:
+        raise DoesNotFitError(f"{report.name} does not fit {report.target}: {'; '.join(problems)}")
+
+
+def report_json(report: MemoryReport, target: Target, regions: Sequence[Region], files: dict[str, str], options: EmitOptions) -> str:
+    """Text of report.json; docs/report.md describes it."""
+    data: dict[str, Any] = {
+        "schema": 1,
+        "tinyc_version": VERSION,
+        "model_sha256": options.model_sha256,
+        **report.to_json(),
+        "target": target.facts(),
+        "sources": [f"{options.prefix}.c", f"{options.prefix}_weights.c"],
+        "files": sorted([*files, "report.json"]),
+        "arena": {"bytes": report.ram.arena_bytes, "align": ARENA_ALIGNMENT},
+        "inputs": [_region_json(region) for region in regions if region.is_input],
+        "outputs": [_region_json(region) for region in regions if not region.is_input],
+    }
+    return json.dumps(data, indent=1) + "\n"
+
+
+def _region_json(region: Region) -> dict[str, Any]:
+    scale, zero_point = region.quantisation if region.quantisation is not None else (None, None)
+    return {
+        "name": region.name,
+        "dtype": DTYPES[region.element],
+        "shape": list(region.dims),
+        "offset": region.offset,
+        "bytes": region.bytes,
+        "scale": scale,
+        "zero_point": zero_point,
+    }

@@ -1,0 +1,76 @@
+"""Bytes of code and stack, as the target's compiler makes them. Without that compiler they stay unknown, and the report says so."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyc.errors import ToolError
+from tinyc.targets import Target
+from tinyc.toolchains.gcc_arm import OPTIMISATION_FLAGS, find_gcc_arm
+
+_SUFFIX = re.compile(r"\.(constprop|isra|part|cold)(\.\d+)?$")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Bytes: code in flash, static RAM (.data and .bss, expected 0), and the deepest stack of any path of calls below NAME_invoke."""
+
+    code_bytes: int
+    static_bytes: int
+    stack_bytes: int
+
+
+def measure(files: Mapping[str, str], name: str, target: Target) -> Measured | None:
+    """Compiles NAME.c for `target` and reads section sizes and stack use; None where arm-none-eabi-gcc is not installed.
+
+    Raises ToolError where the compiler is there but refuses the code.
+    """
+    try:
+        gcc = find_gcc_arm()
+    except ToolError:
+        return None
+    with tempfile.TemporaryDirectory(prefix="tinyc-") as folder:
+        for file, text in files.items():
+            if file.endswith((".c", ".h")) and file != f"{name}_weights.c":
+                (Path(folder) / file).write_text(text, encoding="utf-8")
+        source = Path(folder) / f"{name}.c"
+        flags = [*OPTIMISATION_FLAGS, "-fstack-usage", "-fcallgraph-info=su"]
+        (built,) = gcc.compile([source], Path(folder) / "objects", target.gcc_flags, flags)
+        (size,) = gcc.sizes([built])
+        graph = next((Path(folder) / "objects").glob("*.ci"), None)
+        stack = deepest_stack(graph.read_text(encoding="utf-8"), f"{name}_invoke") if graph else 0
+    return Measured(size.text + size.rodata, size.data + size.bss, stack)
+
+
+_NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \((?:static|dynamic|dynamic,bounded)\)')
+_EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
+
+
+def deepest_stack(graph: str, root: str) -> int:
+    """Most stack bytes on any path of calls from `root`, in gcc's call graph (VCG text of -fcallgraph-info=su).
+
+    Functions of the C library, such as memcpy, carry no figure there and count as 0.
+    """
+    frames = {_plain(title): int(size) for title, size in _NODE.findall(graph)}
+    calls: dict[str, set[str]] = {}
+    for source, target in _EDGE.findall(graph):
+        calls.setdefault(_plain(source), set()).add(_plain(target))
+    known: dict[str, int] = {}
+
+    def depth(function: str, path: frozenset[str]) -> int:
+        if function in path:
+            return 0
+        if function not in known:
+            deeper = max((depth(callee, path | {function}) for callee in calls.get(function, ())), default=0)
+            known[function] = frames.get(function, 0) + deeper
+        return known[function]
+
+    return depth(root, frozenset())
+
+
+def _plain(title: str) -> str:
+    return _SUFFIX.sub("", title.rpartition(":")[2])

@@ -1,0 +1,85 @@
+"""TFLite front end: the bytes of a file to a module in the `nn` dialect."""
+
+from __future__ import annotations
+
+import hashlib
+
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, UnrealizedConversionCastOp
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Region, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from tinyc.errors import Diagnostic, UnsupportedError
+from tinyc.frontends.tflite_node import Node, Refused, activation_type
+from tinyc.frontends.tflite_reader import Graph, OperatorInfo, damage_reported, read_graph
+from tinyc.frontends.tflite_rules import RULES
+from tinyc.ir.nn_base import set_layer
+
+
+def import_tflite(content: bytes, file: str) -> ModuleOp:
+    """Module with one function `main` that computes the file's first graph.
+
+    Raises ModelError for a file that is damaged or no TFLite file at all, UnsupportedError with every node that cannot be taken.
+    """
+    graph = read_graph(content, file)
+    with damage_reported(file):
+        function = _import_graph(graph)
+    module = ModuleOp([function])
+    module.attributes["source_sha256"] = StringAttr(hashlib.sha256(content).hexdigest())
+    module.attributes["input_names"] = ArrayAttr([StringAttr(graph.tensors[index].name) for index in graph.inputs])
+    module.attributes["output_names"] = ArrayAttr([StringAttr(graph.tensors[index].name) for index in graph.outputs])
+    return module
+
+
+def _import_graph(graph: Graph) -> FuncOp:
+    diagnostics: list[Diagnostic] = []
+    values: dict[int, SSAValue] = {}
+    block = Block()
+    for index in graph.inputs:
+        info = graph.tensors[index]
+        try:
+            values[index] = block.insert_arg(activation_type(info), len(block.args))
+        except Refused as refusal:
+            diagnostics.append(Diagnostic(graph.file, info.name, "input", refusal.attribute, refusal.reason, refusal.hint))
+            values[index] = _placeholder(block, index, graph)
+    for operator in graph.operators:
+        node = Node(graph, operator, block, values)
+        try:
+            _import_node(node)
+        except Refused as refusal:
+            op = f"CUSTOM {operator.custom_code}" if operator.op == "CUSTOM" else operator.op
+            diagnostics.append(Diagnostic(graph.file, node.name, op, refusal.attribute, refusal.reason, refusal.hint))
+            for index in operator.outputs:
+                values[index] = _placeholder(block, index, graph)
+    if diagnostics:
+        raise UnsupportedError(diagnostics)
+    terminator = OperatorInfo(len(graph.operators), "OUTPUT", "", graph.outputs, (), (0, None))
+    output_node = Node(graph, terminator, block, values)
+    results = [output_node.value(position) for position in range(len(graph.outputs))]
+    block.add_op(ReturnOp(*results))
+    return FuncOp("main", ([argument.type for argument in block.args], [value.type for value in results]), Region(block))
+
+
+def _import_node(node: Node) -> None:
+    rule = RULES.get(node.operator.op)
+    if rule is None:
+        raise Refused("", "this op is not supported", f"supported are {', '.join(sorted(RULES))}")
+    operation = rule(node)
+    set_layer(operation, node.name)
+    try:
+        operation.verify()
+    except VerifyException as error:
+        raise Refused("", str(error).splitlines()[0]) from error
+    node.block.add_op(operation)
+    node.values[node.operator.outputs[0]] = operation.results[0]
+
+
+def _placeholder(block: Block, index: int, graph: Graph) -> SSAValue:
+    """Stands for the result of a refused node, so that the nodes behind it are checked too; such a module is never returned."""
+    try:
+        kind = activation_type(graph.tensors[index])
+    except Refused:
+        return UnrealizedConversionCastOp.get([], [StringAttr("unknown")]).results[0]
+    cast = UnrealizedConversionCastOp.get([], [kind])
+    block.add_op(cast)
+    return cast.results[0]

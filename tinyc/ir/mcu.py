@@ -1,0 +1,276 @@
+"""The scheduled level: buffers in the arena, tables in flash, and steps that call one specialised kernel per row.
+
+The order of the `mcu.stream` ops is the order of execution. A stream with one call computes a tensor; a stream with several runs them
+row by row: the last call pulls the rows that it needs from the calls before it, and tensors between them are rings of `slots` rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, IntegerAttr, StringAttr, i64
+from xdsl.ir import Block, Dialect, OpResult, ParametrizedAttribute, Region, SSAValue, TypeAttribute
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    IRDLOperation,
+    ParsePropInAttrDict,
+    irdl_attr_definition,
+    irdl_op_definition,
+    operand_def,
+    opt_operand_def,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.traits import NoTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from tinyc.ir.dense import DenseAttr
+from tinyc.ir.nn_base import require
+from tinyc.ir.tensor_type import TensorType
+from tinyc.memory.row_access import RowAccess
+
+BUFFER_KINDS = ("input", "output", "tensor", "ring", "scratch", "accumulator")
+"""What a buffer is for. An input or output of the network that is also something else is `input` or `output`."""
+CALL_FORMS = ("row", "reduction", "tensor", "in_place")
+
+
+@irdl_attr_definition
+class BufferType(ParametrizedAttribute, TypeAttribute):
+    """A region of the arena, whole or as seen through a view."""
+
+    name = "mcu.region"
+
+
+@irdl_attr_definition
+class TableType(ParametrizedAttribute, TypeAttribute):
+    """Read-only data in flash."""
+
+    name = "mcu.data"
+
+
+BUFFER, TABLE = BufferType(), TableType()
+
+
+@irdl_attr_definition
+class KernelAttr(ParametrizedAttribute):
+    """Which specialised C body a call runs: the name of a kernel spec class and its fields. The backend reads it; the IR only carries it."""
+
+    name = "mcu.kernel"
+    spec: StringAttr
+    fields: DictionaryAttr
+
+
+@irdl_attr_definition
+class RowAccessAttr(ParametrizedAttribute):
+    """`#mcu.rows<window, stride, dilation, pad>`: input rows of an output row, see memory.row_access."""
+
+    name = "mcu.rows"
+    window: IntAttr
+    stride: IntAttr
+    dilation: IntAttr
+    pad: IntAttr
+
+    @staticmethod
+    def of(access: RowAccess) -> RowAccessAttr:
+        """The attribute for `access`."""
+        return RowAccessAttr(IntAttr(access.window), IntAttr(access.stride), IntAttr(access.dilation), IntAttr(access.pad))
+
+    @property
+    def access(self) -> RowAccess:
+        """The plain data."""
+        return RowAccess(self.window.data, self.stride.data, self.dilation.data, self.pad.data)
+
+
+def number(value: int) -> IntegerAttr:
+    """An integer property."""
+    return IntegerAttr(value, i64)
+
+
+@irdl_op_definition
+class BufferOp(IRDLOperation):
+    """`slots` rows of `row_bytes` bytes at `offset` of the arena, holding row r of `rows` in slot r % slots."""
+
+    name = "mcu.buffer"
+    result = result_def(BUFFER)
+    kind = prop_def(StringAttr)
+    layer = prop_def(StringAttr)
+    rows = prop_def(IntegerAttr)
+    row_bytes = prop_def(IntegerAttr)
+    slots = prop_def(IntegerAttr)
+    alignment = prop_def(IntegerAttr)
+    offset = opt_prop_def(IntegerAttr)
+    tensor = opt_prop_def(TensorType)
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "attr-dict"
+
+    @staticmethod
+    def make(kind: str, layer: str, rows: int, row_bytes: int, tensor: TensorType | None = None, alignment: int = 4) -> BufferOp:
+        """A buffer that holds all its rows and has no place yet."""
+        properties = {"kind": StringAttr(kind), "layer": StringAttr(layer), "rows": number(rows), "row_bytes": number(row_bytes)}
+        properties.update(slots=number(rows), alignment=number(alignment))
+        return BufferOp.create(properties=properties | ({"tensor": tensor} if tensor else {}), result_types=[BUFFER])
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the buffer takes in the arena."""
+        return self.slots.value.data * self.row_bytes.value.data
+
+    @property
+    def start(self) -> int:
+        """Offset in the arena. Raises VerifyException before memory is planned."""
+        if self.offset is None:
+            raise VerifyException(f"buffer {self.layer.data} has no offset yet; run plan-memory first")
+        return int(self.offset.value.data)
+
+    def verify_(self) -> None:
+        require(self.kind.data in BUFFER_KINDS, f"kind must be one of {', '.join(BUFFER_KINDS)}, got {self.kind.data}")
+        require(self.rows.value.data >= 1 and self.row_bytes.value.data >= 1, "rows and row_bytes must be positive")
+        require(1 <= self.slots.value.data <= self.rows.value.data, f"slots must be between 1 and {self.rows.value.data} rows")
+        require(self.alignment.value.data in (1, 2, 4, 8, 16, 32), "alignment must be a power of two up to 32")
+        if self.offset is not None:
+            require(self.start >= 0 and self.start % self.alignment.value.data == 0, f"offset {self.start} is negative or not aligned")
+
+
+@irdl_op_definition
+class ViewOp(IRDLOperation):
+    """The bytes of a whole buffer, divided into other rows: what a reshape leaves behind."""
+
+    name = "mcu.view"
+    source = operand_def(BUFFER)
+    result = result_def(BUFFER)
+    rows = prop_def(IntegerAttr)
+    row_bytes = prop_def(IntegerAttr)
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$source attr-dict"
+
+    @staticmethod
+    def make(source: SSAValue, rows: int, row_bytes: int) -> ViewOp:
+        """`source` as `rows` rows of `row_bytes` bytes."""
+        return ViewOp.create(operands=[source], properties={"rows": number(rows), "row_bytes": number(row_bytes)}, result_types=[BUFFER])
+
+    def verify_(self) -> None:
+        buffer = buffer_of(self.source)
+        require(self.rows.value.data * self.row_bytes.value.data == buffer.size_bytes, "a view covers its buffer exactly")
+        require(buffer.slots == buffer.rows, "a ring has no views")
+
+
+@irdl_op_definition
+class TableOp(IRDLOperation):
+    """A constant array of C type `c_type`; a struct's fields are separate arrays in `fields`, in order."""
+
+    name = "mcu.table"
+    result = result_def(TABLE)
+    suffix = prop_def(StringAttr)
+    c_type = prop_def(StringAttr)
+    fields = prop_def(ArrayAttr[DenseAttr])
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "attr-dict"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in flash (fields have the same number of entries and no padding between them)."""
+        return sum(field.array.nbytes for field in self.fields.data)
+
+
+@irdl_op_definition
+class CallOp(IRDLOperation):
+    """One kernel over all rows of its output. `accesses` says per input which of its rows an output row reads."""
+
+    name = "mcu.call"
+    inputs = var_operand_def(BUFFER)
+    output = operand_def(BUFFER)
+    tables = var_operand_def(TABLE)
+    scratch = opt_operand_def(BUFFER)
+    accumulator = opt_operand_def(BUFFER)
+    layer = prop_def(StringAttr)
+    op = prop_def(StringAttr)
+    form = prop_def(StringAttr)
+    kernel = prop_def(KernelAttr)
+    accesses = prop_def(ArrayAttr[RowAccessAttr])
+    in_place = prop_def(ArrayAttr[IntAttr])
+    macs = prop_def(IntegerAttr)
+    irdl_options = (ParsePropInAttrDict(), AttrSizedOperandSegments(as_property=True))
+    assembly_format = "$inputs `to` $output (`tables` `(` $tables^ `)`)? (`scratch` $scratch^)? (`accumulator` $accumulator^)? attr-dict"
+
+    def row_accesses(self) -> tuple[RowAccess, ...]:
+        """Per input, how output rows read it."""
+        return tuple(attribute.access for attribute in self.accesses.data)
+
+    def in_place_inputs(self) -> tuple[int, ...]:
+        """Inputs over which the output may be written in the very call that reads them."""
+        return tuple(attribute.data for attribute in self.in_place.data)
+
+    def verify_(self) -> None:
+        require(self.form.data in CALL_FORMS, f"form must be one of {', '.join(CALL_FORMS)}, got {self.form.data}")
+        if self.form.data == "row":
+            require(len(self.accesses) == len(self.inputs), "a row call needs one row access per input")
+        if self.form.data in ("reduction", "in_place"):
+            require(len(self.inputs) == 1, f"a call of form {self.form.data} has one input")
+        if self.form.data == "reduction":
+            require(self.accumulator is not None, "a reduction needs an accumulator")
+        if self.form.data == "in_place":
+            require(buffer_of(self.inputs[0]) is buffer_of(self.output), "a call of form in_place writes over its input")
+        require(isinstance(self.parent_op(), StreamOp), "mcu.call stands inside mcu.stream")
+
+
+@irdl_op_definition
+class StreamOp(IRDLOperation):
+    """A step: its calls in topological order; the last one's output is what the step produces."""
+
+    name = "mcu.stream"
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$body attr-dict"
+
+    @staticmethod
+    def make(calls: Sequence[CallOp]) -> StreamOp:
+        """A step of `calls`, which must not belong to another block."""
+        return StreamOp.create(regions=[Region(Block(list(calls)))])
+
+    @property
+    def calls(self) -> tuple[CallOp, ...]:
+        """The calls in order."""
+        return tuple(operation for operation in self.body.block.ops if isinstance(operation, CallOp))
+
+    def verify_(self) -> None:
+        operations = tuple(self.body.block.ops)
+        require(
+            len(operations) >= 1 and all(isinstance(operation, CallOp) for operation in operations), "a stream holds calls and nothing else"
+        )
+        if len(operations) > 1:
+            require(all(call.form.data in ("row", "reduction") for call in self.calls), "a stream of several calls works by rows")
+        produced = [buffer_of(call.output) for call in self.calls]
+        for index, call in enumerate(self.calls):
+            for value in call.inputs:
+                buffer = buffer_of(value)
+                require(
+                    buffer in produced[:index] or buffer not in produced[index + 1 :],
+                    f"{call.layer.data} reads a buffer that a later call computes",
+                )
+        for buffer in produced[:-1]:
+            users = {use.operation.parent_op() for use in buffer.result.uses if isinstance(use.operation, CallOp)}
+            require(users <= {self}, f"the inner buffer {buffer.layer.data} of a stream is used outside it")
+
+
+def buffer_of(value: SSAValue) -> BufferOp:
+    """The buffer behind `value`, through views."""
+    while isinstance(value, OpResult) and isinstance(value.op, ViewOp):
+        value = value.op.source
+    if not (isinstance(value, OpResult) and isinstance(value.op, BufferOp)):
+        raise VerifyException("expected the result of mcu.buffer or mcu.view")
+    return value.op
+
+
+def row_shape(value: SSAValue) -> tuple[int, int]:
+    """(rows, bytes per row) of a buffer as `value` sees it."""
+    if isinstance(value, OpResult) and isinstance(value.op, (ViewOp, BufferOp)):
+        return int(value.op.rows.value.data), int(value.op.row_bytes.value.data)
+    raise VerifyException("expected the result of mcu.buffer or mcu.view")
+
+
+MCU = Dialect("mcu", [BufferOp, CallOp, StreamOp, TableOp, ViewOp], [BufferType, KernelAttr, RowAccessAttr, TableType])

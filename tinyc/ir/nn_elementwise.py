@@ -1,0 +1,136 @@
+"""`nn` ops that work element by element or row by row: add, mul, softmax, quantize, dequantize, clamp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from xdsl.dialects.builtin import DenseArrayBase, Float32Type, FloatAttr
+from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
+
+from tinyc.ir.nn_base import OPTIONS, PURE, ElementwiseOp, NNOp, require, require_clamp, require_int8, tensor_of
+from tinyc.ir.tensor_type import TensorType
+from tinyc.memory.row_access import EACH_ROW, RowAccess
+
+
+def broadcast_shapes(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...] | None:
+    """The numpy broadcast of two shapes, or None where they do not broadcast."""
+    rank = max(len(left), len(right))
+    left, right = (1,) * (rank - len(left)) + tuple(left), (1,) * (rank - len(right)) + tuple(right)
+    if any(a != b and 1 not in (a, b) for a, b in zip(left, right, strict=True)):
+        return None
+    return tuple(b if a == 1 else a for a, b in zip(left, right, strict=True))
+
+
+class BinaryOp(NNOp):
+    """Two int8 operands that broadcast as in numpy, an int8 result clamped to `clamp`."""
+
+    lhs = operand_def(TensorType)
+    rhs = operand_def(TensorType)
+    result = result_def(TensorType)
+    clamp = prop_def(DenseArrayBase)
+    irdl_options = OPTIONS
+    traits = traits_def(PURE)
+    assembly_format = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)"
+
+    def result_shape(self) -> tuple[int, ...]:
+        left, right = self.operand_tensor(0).shape, self.operand_tensor(1).shape
+        shape = broadcast_shapes(left, right)
+        require(shape is not None, f"shapes {list(left)} and {list(right)} do not broadcast")
+        assert shape is not None
+        return shape
+
+    def clamp_pair(self) -> tuple[int, int]:
+        """Lower and upper bound of the quantised result."""
+        lower, upper = self.clamp.get_values()
+        return int(lower), int(upper)
+
+    def row_access(self, operand: int) -> RowAccess | None:
+        return EACH_ROW if self.operand_tensor(operand).shape == self.out.shape else None
+
+    def in_place_operands(self) -> tuple[int, ...]:
+        return tuple(index for index in (0, 1) if self.operand_tensor(index).shape == self.out.shape)
+
+    def verify_op(self) -> None:
+        require_int8(self.operand_tensor(0), "first operand")
+        require_int8(self.operand_tensor(1), "second operand")
+        require_int8(self.out, "result")
+        require_clamp(tuple(self.clamp.get_values()))
+
+
+@irdl_op_definition
+class AddOp(BinaryOp):
+    """Sum of two tensors."""
+
+    name = "nn.add"
+    TITLE: ClassVar[str] = "ADD"
+
+
+@irdl_op_definition
+class MulOp(BinaryOp):
+    """Product of two tensors, as a squeeze-and-excite block scales its channels."""
+
+    name = "nn.mul"
+    TITLE: ClassVar[str] = "MUL"
+
+    def macs(self) -> int:
+        return self.out.elements
+
+
+@irdl_op_definition
+class ClampOp(ElementwiseOp):
+    """Bounds on a quantised tensor whose type stays as it is: an activation that has not been fused yet."""
+
+    name = "nn.clamp"
+    TITLE: ClassVar[str] = "CLAMP"
+    clamp = prop_def(DenseArrayBase)
+
+    def in_place_operands(self) -> tuple[int, ...]:
+        return (0,)
+
+    def clamp_pair(self) -> tuple[int, int]:
+        """Lower and upper bound."""
+        lower, upper = self.clamp.get_values()
+        return int(lower), int(upper)
+
+    def verify_op(self) -> None:
+        require_int8(self.operand_tensor(0), "input")
+        require(self.operand_tensor(0) == self.out, "clamp keeps the type of its input")
+        require_clamp(tuple(self.clamp.get_values()))
+
+
+@irdl_op_definition
+class SoftmaxOp(ElementwiseOp):
+    """Softmax over the last dimension, exp(beta * x) / sum."""
+
+    name = "nn.softmax"
+    TITLE: ClassVar[str] = "SOFTMAX"
+    beta = prop_def(FloatAttr[Float32Type])
+
+    def verify_op(self) -> None:
+        require_int8(self.operand_tensor(0), "input")
+        require_int8(self.out, "result")
+
+
+@irdl_op_definition
+class QuantizeOp(ElementwiseOp):
+    """f32 to i8 with the result's scale and zero point."""
+
+    name = "nn.quantize"
+    TITLE: ClassVar[str] = "QUANTIZE"
+
+    def verify_op(self) -> None:
+        require(self.operand_tensor(0).element == "f32", "input must be f32")
+        require_int8(self.out, "result")
+
+
+@irdl_op_definition
+class DequantizeOp(ElementwiseOp):
+    """i8 to f32: scale * (q - zero_point)."""
+
+    name = "nn.dequantize"
+    TITLE: ClassVar[str] = "DEQUANTIZE"
+
+    def verify_op(self) -> None:
+        require_int8(tensor_of(self.input), "input")
+        require(self.out.element == "f32", "result must be f32")

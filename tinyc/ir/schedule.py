@@ -1,0 +1,118 @@
+"""The `mcu` level as plain data for the memory planner and the reports: steps, buffers, and who needs what when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xdsl.dialects.builtin import ModuleOp
+
+from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, ViewOp, buffer_of, row_shape
+from tinyc.memory.placement import Buffer, Overlap
+from tinyc.memory.stream import StreamCall, StreamInput, Trace, live_bound, replay, safe_gap
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps in order, all buffers with the range of steps that needs them, and the pairs that may overlap by a proved distance."""
+
+    steps: tuple[StreamOp, ...]
+    buffers: tuple[BufferOp, ...]
+    lives: tuple[Buffer, ...]
+    overlaps: tuple[Overlap, ...]
+    step_bounds: tuple[int, ...]
+    """Per step, the most bytes of arena that hold needed data at one moment: a lower bound for this schedule."""
+
+    def live_in(self, step: int) -> list[BufferOp]:
+        """Buffers that step number `step` must find or leave in the arena."""
+        return [buffer for buffer, life in zip(self.buffers, self.lives, strict=True) if life.first <= step <= life.last]
+
+
+def stream_call(call: CallOp, ids: Mapping[BufferOp, int]) -> StreamCall:
+    """`call` as the memory planner sees it, with buffers by number."""
+    accesses = call.row_accesses() if call.form.data == "row" else (None,) * len(call.inputs)
+    inputs = []
+    for position, (value, access) in enumerate(zip(call.inputs, accesses, strict=True)):
+        rows, row_bytes = row_shape(value)
+        # A window of 0 rows stands for an operand that is needed whole, such as a broadcast one.
+        used = access if access is None or access.window > 0 else None
+        inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, position in call.in_place_inputs()))
+    rows, row_bytes = row_shape(call.output)
+    if call.form.data in ("tensor", "in_place"):
+        rows, row_bytes = 1, rows * row_bytes
+    return StreamCall(tuple(inputs), ids[buffer_of(call.output)], rows, row_bytes, call.form.data == "reduction")
+
+
+def trace_step(step: StreamOp, ids: Mapping[BufferOp, int]) -> Trace:
+    """Replays one step."""
+    return replay([stream_call(call, ids) for call in step.calls])
+
+
+def buffers_of_step(step: StreamOp) -> list[BufferOp]:
+    """All buffers that a step touches, each once."""
+    found: dict[BufferOp, None] = {}
+    for call in step.calls:
+        for value in (
+            *call.inputs,
+            call.output,
+            *([call.scratch] if call.scratch else []),
+            *([call.accumulator] if call.accumulator else []),
+        ):
+            found[buffer_of(value)] = None
+    return list(found)
+
+
+def steps_of(module: ModuleOp) -> tuple[StreamOp, ...]:
+    """The steps of a module of the `mcu` level."""
+    return tuple(op for op in module.ops if isinstance(op, StreamOp))
+
+
+def build_schedule(module: ModuleOp) -> Schedule:
+    """Liveness of every buffer, and what may overlap: an input that dies in a step and the result of that step."""
+    steps = steps_of(module)
+    buffers = tuple(op for op in module.ops if isinstance(op, BufferOp))
+    ids = {buffer: index for index, buffer in enumerate(buffers)}
+    touched = [[ids[buffer] for buffer in buffers_of_step(step)] for step in steps]
+    lives = _lives(buffers, touched)
+    overlaps: list[Overlap] = []
+    bounds: list[int] = []
+    for number, step in enumerate(steps):
+        live = {index for index, life in enumerate(lives) if life.first <= number <= life.last}
+        result = ids[buffer_of(step.calls[-1].output)]
+        read = {ids[buffer_of(value)] for call in step.calls for value in call.inputs}
+        dying = {index for index in read if lives[index].last == number and lives[index].first < number and index != result}
+        if not dying or lives[result].first != number:
+            bounds.append(sum(lives[index].size for index in live))
+            continue
+        trace = trace_step(step, ids)
+        overlaps += [Overlap(result, source, safe_gap(trace, source, result)) for source in sorted(dying)]
+        fixed = sum(lives[index].size for index in live - dying - {result})
+        bounds.append(fixed + live_bound(trace, {index: lives[index].size for index in dying}, result))
+    return Schedule(steps, buffers, lives, tuple(overlaps), tuple(bounds))
+
+
+def _lives(buffers: Sequence[BufferOp], touched: Sequence[Sequence[int]]) -> tuple[Buffer, ...]:
+    last_step = max(len(touched) - 1, 0)
+    lives = []
+    for index, buffer in enumerate(buffers):
+        steps = [step for step, indices in enumerate(touched) if index in indices]
+        life = Buffer(buffer.size_bytes, min(steps, default=0), max(steps, default=0), int(buffer.alignment.value.data))
+        if buffer.kind.data == "input":
+            # The caller fills inputs before the first step; -1 tells them from what the first step writes.
+            life = replace(life, first=-1)
+        if buffer.kind.data == "output":
+            life = replace(life, last=last_step)
+        lives.append(life)
+    return tuple(lives)
+
+
+def views_of(buffer: BufferOp) -> list[ViewOp]:
+    """Views that look at `buffer` directly or through other views."""
+    found: list[ViewOp] = []
+    queue = [buffer.result]
+    while queue:
+        for use in queue.pop().uses:
+            if isinstance(use.operation, ViewOp):
+                found.append(use.operation)
+                queue.append(use.operation.result)
+    return found

@@ -1,0 +1,51 @@
+"""IR as text: parsing, printing, and the xDSL context that knows tinyc's dialects."""
+
+from __future__ import annotations
+
+import io
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import Builtin, ModuleOp
+from xdsl.dialects.func import Func
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import ParseError, VerifyException
+
+from tinyc.errors import ModelError
+from tinyc.ir.mcu import MCU
+from tinyc.ir.nn import NN
+
+
+def make_context() -> Context:
+    """A context with the dialects `builtin`, `func`, `nn` and `mcu`."""
+    context = Context()
+    for dialect in (Builtin, Func, NN, MCU):
+        context.load_dialect(dialect)
+    return context
+
+
+class IRPrinter(Printer):
+    """xDSL's printer with one switch: whether weights are printed in full (base64) or as digests."""
+
+    def __init__(self, stream: io.TextIOBase, print_weights: bool) -> None:
+        super().__init__(stream=stream)
+        self.print_weights = print_weights
+
+
+def print_module(module: ModuleOp, print_weights: bool = False) -> str:
+    """`module` as text that `parse_module` reads back to an equal module; weights are left out unless `print_weights`."""
+    stream = io.StringIO()
+    IRPrinter(stream, print_weights).print_op(module)
+    return stream.getvalue() + "\n"
+
+
+def parse_module(text: str, name: str = "<text>") -> ModuleOp:
+    """Reads and verifies a module. Raises ModelError with the place of a syntax error, or what does not verify."""
+    try:
+        module = Parser(make_context(), text, name).parse_module()
+        module.verify()
+    except ParseError as error:
+        raise ModelError(f"{name}: {error}") from error
+    except VerifyException as error:
+        raise ModelError(f"{name}: {error}") from error
+    return module

@@ -1,0 +1,126 @@
+"""Offsets for buffers in one arena: first fit under several orders, where some pairs may overlap by a proved distance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """`size` bytes, needed from step `first` to step `last` inclusive, at a multiple of `alignment`."""
+
+    size: int
+    first: int
+    last: int
+    alignment: int = 4
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Although both are live in one step, `result` may start `gap` bytes or more before `source` (buffer indices) and run into it."""
+
+    result: int
+    source: int
+    gap: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Offset of each buffer, and the bytes of arena that they need."""
+
+    offsets: tuple[int, ...]
+    arena_bytes: int
+
+
+def lower_bound(buffers: Sequence[Buffer], step_bounds: Sequence[int] | None = None) -> int:
+    """Most bytes live in one step: no placement needs fewer. `step_bounds`, where given, replaces a step's sum (overlapping buffers)."""
+    steps = max((buffer.last for buffer in buffers), default=-1) + 1
+    sums = [sum(buffer.size for buffer in buffers if buffer.first <= step <= buffer.last) for step in range(steps)]
+    if step_bounds is not None:
+        sums = [min(total, bound) for total, bound in zip(sums, step_bounds, strict=True)]
+    return max(sums, default=0)
+
+
+def align_up(value: int, alignment: int) -> int:
+    """The least multiple of `alignment` not below `value`."""
+    return -(-value // alignment) * alignment
+
+
+_ORDERS: tuple[Callable[[int, Buffer], tuple[int, ...]], ...] = (
+    lambda index, buffer: (-buffer.size, buffer.first),
+    lambda index, buffer: (-buffer.size * (buffer.last - buffer.first + 1), index),
+    lambda index, buffer: (-(buffer.last - buffer.first), -buffer.size),
+    lambda index, buffer: (buffer.first, -buffer.size),
+    lambda index, buffer: (-buffer.last, -buffer.size),
+)
+
+
+def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0, attempts: int = 400) -> Placement:
+    """The best placement of five greedy orders and, while it is above `bound`, of `attempts` perturbed ones (fixed seed).
+
+    Each order is placed by first fit at the lowest allowed offset.
+    """
+    pairs = _forbidden_differences(buffers, overlaps)
+    indices = range(len(buffers))
+    best: Placement | None = None
+    base: list[int] = []
+    for key in _ORDERS:
+        order = sorted(indices, key=lambda index, key=key: key(index, buffers[index]))  # type: ignore[misc]
+        found = _first_fit(buffers, pairs, order)
+        if best is None or found.arena_bytes < best.arena_bytes:
+            best, base = found, order
+    assert best is not None
+    generator = random.Random(0)
+    for _ in range(attempts):
+        if best.arena_bytes <= bound or len(buffers) < 3:
+            break
+        order = list(base)
+        # Moving one buffer to another place in the order is the smallest change that alters what first fit sees.
+        moved = order.pop(generator.randrange(len(order)))
+        order.insert(generator.randrange(len(order) + 1), moved)
+        found = _first_fit(buffers, pairs, order)
+        if found.arena_bytes <= best.arena_bytes:
+            best, base = found, order
+    return best
+
+
+Forbidden = dict[int, tuple[int, int]]
+
+
+def _forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]) -> list[Forbidden]:
+    """For each buffer i: other buffer j -> open interval of offset(i) - offset(j) that is not allowed."""
+    allowed = {(overlap.result, overlap.source): overlap.gap for overlap in overlaps}
+    pairs: list[Forbidden] = [{} for _ in buffers]
+    for i, first in enumerate(buffers):
+        for j in range(i):
+            second = buffers[j]
+            if first.first > second.last or second.first > first.last:
+                continue
+            low, high = -first.size, second.size
+            if (i, j) in allowed:
+                # offset(i) <= offset(j) - gap is allowed, so only differences above -gap are not.
+                low = max(low, -allowed[i, j])
+            if (j, i) in allowed:
+                high = min(high, allowed[j, i])
+            if low < high:
+                pairs[i][j], pairs[j][i] = (low, high), (-high, -low)
+    return pairs
+
+
+def _first_fit(buffers: Sequence[Buffer], pairs: Sequence[Forbidden], order: Sequence[int]) -> Placement:
+    offsets = [-1] * len(buffers)
+    arena = 0
+    for index in order:
+        buffer = buffers[index]
+        blocked = sorted(
+            (offsets[other] + low, offsets[other] + high) for other, (low, high) in pairs[index].items() if offsets[other] >= 0
+        )
+        offset = 0
+        for low, high in blocked:
+            if low < offset < high:
+                offset = align_up(high, buffer.alignment)
+        offsets[index] = offset
+        arena = max(arena, offset + buffer.size)
+    return Placement(tuple(offsets), arena)

@@ -1,0 +1,118 @@
+"""Which neighbouring calls run as one stream: a bottleneck path over cut points.
+
+Nodes are the gaps between calls, an edge (i, j) is the step that runs calls i to j-1 row by row, its weight the peak memory of that
+step. The least peak is the bottleneck of the best path from 0 to n; among the paths that reach it, the one that streams least wins,
+because streaming has a price in instructions (cf. msf-CNN, NeurIPS 2025, for the same problem with recomputation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinyc.memory.stream import StreamCall, Trace, replay, safe_gap
+
+
+@dataclass(frozen=True)
+class SegmentCall:
+    """A call, the memory that it needs besides its tensors, and whether it can work row by row."""
+
+    call: StreamCall
+    scratch_bytes: int
+    accumulator_bytes: int
+    streamable: bool
+
+
+@dataclass(frozen=True)
+class SegmentBuffer:
+    """A tensor: size, the first and last call that touch it (-1 for an input of the network, n for an output), and whether views read it."""
+
+    size: int
+    first: int
+    last: int
+    viewed: bool
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Calls [begin, end) as one step."""
+
+    begin: int
+    end: int
+    peak_bytes: int
+    price: int
+
+
+def _extent(source: int, result: int, gap: int) -> int:
+    """Bytes that a source and a result need together when the result starts `gap` bytes before the source, or later where it may."""
+    distance = max(gap, 0)
+    return min(source + result, max(source + distance, result))
+
+
+def segment(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], begin: int, end: int) -> Segment | None:
+    """The step that runs calls [begin, end), or None where they cannot form one."""
+    part = calls[begin:end]
+    inner = {entry.call.output for entry in part[:-1]}
+    if len(part) > 1:
+        if not all(entry.streamable for entry in part):
+            return None
+        if any(buffers[buffer].last >= end or buffers[buffer].viewed for buffer in inner):
+            return None
+        # Every call must feed a later one of the segment, or the last call would not pull it.
+        read = {source.buffer for entry in part for source in entry.call.inputs}
+        if not inner <= read:
+            return None
+    trace = replay([entry.call for entry in part])
+    own = _ring_bytes(part, trace) + max(entry.scratch_bytes for entry in part) + sum(entry.accumulator_bytes for entry in part)
+    result = part[-1].call.output
+    inputs = {source.buffer for entry in part for source in entry.call.inputs} - inner
+    dying = [buffer for buffer in inputs if buffers[buffer].last < end and buffer != result]
+    staying = sum(buffer.size for index, buffer in enumerate(buffers) if buffer.first < begin and buffer.last >= end and index != result)
+    total = sum(buffers[buffer].size for buffer in dying)
+    size = buffers[result].size if result not in inputs else 0
+    best = total + size
+    for buffer in dying:
+        gap = safe_gap(trace, buffer, result) if size else 0
+        best = min(best, total - buffers[buffer].size + _extent(buffers[buffer].size, size, gap))
+    price = sum(entry.call.output_rows * entry.call.output_row_bytes for entry in part) if len(part) > 1 else 0
+    return Segment(begin, end, staying + best + own, price)
+
+
+def _ring_bytes(part: Sequence[SegmentCall], trace: Trace) -> int:
+    sizes = {entry.call.output: entry.call.output_row_bytes for entry in part}
+    return sum(slots * sizes[buffer] for buffer, slots in trace.slots.items())
+
+
+def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int) -> list[Segment]:
+    """The segmentation with the least peak and, among those, the least price; `longest` bounds the calls of one stream."""
+    count = len(calls)
+    edges: list[list[Segment]] = [[] for _ in range(count + 1)]
+    for begin in range(count):
+        for end in range(begin + 1, min(count, begin + longest) + 1):
+            if end > begin + 1 and not (calls[end - 1].streamable and calls[begin].streamable):
+                break
+            found = segment(calls, buffers, begin, end)
+            if found is not None:
+                edges[end].append(found)
+    bottleneck = [0] * (count + 1)
+    for end in range(1, count + 1):
+        bottleneck[end] = min(max(bottleneck[edge.begin], edge.peak_bytes) for edge in edges[end])
+    limit = bottleneck[count]
+    price: list[int | None] = [0] + [None] * count
+    via: list[Segment | None] = [None] * (count + 1)
+    for end in range(1, count + 1):
+        for edge in edges[end]:
+            before = price[edge.begin]
+            if edge.peak_bytes > limit or before is None:
+                continue
+            known = price[end]
+            if known is None or before + edge.price < known:
+                price[end], via[end] = before + edge.price, edge
+    path = []
+    position = count
+    while position:
+        edge_in = via[position]
+        assert edge_in is not None
+        path.append(edge_in)
+        position = edge_in.begin
+    return path[::-1]

@@ -1,0 +1,188 @@
+"""What happens, row by row, when a step runs: which rows each call reads and writes, and what that means for memory.
+
+A step is a list of calls in topological order. The last call pulls: before it computes a row, the calls that feed it compute the rows that
+it needs, and so on upwards. Everything here follows from replaying that order, which is also the order of the generated C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tinyc.memory.row_access import RowAccess
+
+
+@dataclass(frozen=True)
+class StreamInput:
+    """A buffer as one call reads it: `rows` rows of `row_bytes`. `access` is None where the call needs all of it at once."""
+
+    buffer: int
+    rows: int
+    row_bytes: int
+    access: RowAccess | None
+    in_place: bool = False
+    """Whether the result may be written over exactly the bytes that the same call reads."""
+
+
+@dataclass(frozen=True)
+class StreamCall:
+    """One kernel over all rows of its output buffer. A reduction takes the rows of its only input one by one and then writes everything."""
+
+    inputs: tuple[StreamInput, ...]
+    output: int
+    output_rows: int
+    output_row_bytes: int
+    reduces: bool = False
+
+
+@dataclass(frozen=True)
+class Read:
+    """Bytes [first, end) of a buffer, read in one event."""
+
+    buffer: int
+    first: int
+    end: int
+    in_place: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """One execution of a kernel: `reads`, then bytes [write_first, write_end) of `output`; nothing is written where the two are equal."""
+
+    call: int
+    reads: tuple[Read, ...]
+    output: int
+    write_first: int
+    write_end: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All events of a step in order, and how many rows of each inner buffer (by id) must be kept at once."""
+
+    events: tuple[Event, ...]
+    slots: Mapping[int, int]
+
+
+UNCONSTRAINED = -(1 << 62)
+"""Gap of a result that is written only after the last read of a source: any overlap is safe."""
+
+
+class _Replay:
+    def __init__(self, calls: Sequence[StreamCall]) -> None:
+        self.calls = calls
+        self.producer = {call.output: index for index, call in enumerate(calls[:-1])}
+        self.consumers: dict[int, list[tuple[int, StreamInput]]] = {}
+        for index, call in enumerate(calls):
+            for source in call.inputs:
+                if source.buffer in self.producer:
+                    self.consumers.setdefault(source.buffer, []).append((index, source))
+        self.done = [0] * len(calls)
+        self.consumed = [0] * len(calls)
+        self.events: list[Event] = []
+        self.slots = {buffer: 1 for buffer in self.producer}
+
+    def pull(self, index: int, need: int) -> None:
+        """Computes output rows of call `index` until `need` of them exist."""
+        call = self.calls[index]
+        while self.done[index] < need:
+            if call.reduces:
+                self._reduce(index, call)
+            else:
+                self._compute_row(index, call, self.done[index])
+
+    def _compute_row(self, index: int, call: StreamCall, row: int) -> None:
+        reads = []
+        for source in call.inputs:
+            access = source.access
+            first, end = (0, source.rows) if access is None else (max(0, access.first(row)), min(source.rows, access.end(row)))
+            if source.buffer in self.producer:
+                self.pull(self.producer[source.buffer], end)
+            if first < end:
+                reads.append(Read(source.buffer, first * source.row_bytes, end * source.row_bytes, source.in_place))
+        written = row * call.output_row_bytes
+        self.events.append(Event(index, tuple(reads), call.output, written, written + call.output_row_bytes))
+        self._finish_row(index, call)
+
+    def _reduce(self, index: int, call: StreamCall) -> None:
+        source = call.inputs[0]
+        for row in range(source.rows):
+            if source.buffer in self.producer:
+                self.pull(self.producer[source.buffer], row + 1)
+            read = Read(source.buffer, row * source.row_bytes, (row + 1) * source.row_bytes, False)
+            self.events.append(Event(index, (read,), call.output, 0, 0))
+            self.consumed[index] = row + 1
+        self.events.append(Event(index, (), call.output, 0, call.output_rows * call.output_row_bytes))
+        for _ in range(call.output_rows):
+            self._finish_row(index, call)
+
+    def _finish_row(self, index: int, call: StreamCall) -> None:
+        self.done[index] += 1
+        if call.output in self.slots:
+            produced = self.done[index]
+            oldest = min(self._oldest_needed(consumer, source) for consumer, source in self.consumers[call.output])
+            self.slots[call.output] = max(self.slots[call.output], produced - min(oldest, produced - 1))
+
+    def _oldest_needed(self, consumer: int, source: StreamInput) -> int:
+        call = self.calls[consumer]
+        if call.reduces:
+            return self.consumed[consumer]
+        if source.access is None:
+            return 0
+        return max(0, source.access.first(self.done[consumer])) if self.done[consumer] < call.output_rows else source.rows
+
+
+def replay(calls: Sequence[StreamCall]) -> Trace:
+    """The events of a step of `calls`, driven by its last call. Inner buffers are the outputs of all calls but the last."""
+    state = _Replay(calls)
+    state.pull(len(calls) - 1, calls[-1].output_rows)
+    return Trace(tuple(state.events), state.slots)
+
+
+def safe_gap(trace: Trace, source: int, result: int) -> int:
+    """How many bytes before `source` the buffer `result` must start, at least, so that no byte is overwritten before its last read.
+
+    Negative where the result may even start behind the source's start, UNCONSTRAINED where all reads come before all writes. Within one event a kernel may write before it has read all, unless the
+    read is in place: then element i is read before element i is written.
+    """
+    gap: int | None = None
+    needed: int | None = None
+    for event in reversed(trace.events):
+        own: int | None = None
+        for read in event.reads:
+            if read.buffer != source:
+                continue
+            if read.in_place:
+                own = event.write_first - read.first if own is None else max(own, event.write_first - read.first)
+            else:
+                needed = read.first if needed is None else min(needed, read.first)
+        if event.output == result and event.write_end > event.write_first:
+            limits = [event.write_end - needed] if needed is not None else []
+            limits += [own] if own is not None else []
+            for limit in limits:
+                gap = limit if gap is None else max(gap, limit)
+        for read in event.reads:
+            if read.buffer == source and read.in_place:
+                needed = read.first if needed is None else min(needed, read.first)
+    return UNCONSTRAINED if gap is None else gap
+
+
+def live_bound(trace: Trace, dying: Mapping[int, int], result: int) -> int:
+    """Most bytes of the buffers `dying` (id to size) and of `result` that hold needed data at one moment of the step.
+
+    A lower bound for every placement with this order of execution: unread bytes of the inputs plus written bytes of the result.
+    """
+    needed = {buffer: size for buffer, size in dying.items()}
+    bound = 0
+    for event in reversed(trace.events):
+        in_place = {read.buffer for read in event.reads if read.in_place}
+        for read in event.reads:
+            if read.buffer in needed and read.buffer not in in_place:
+                needed[read.buffer] = min(needed[read.buffer], read.first)
+        written = event.write_end if event.output == result else 0
+        if event.output == result or event.reads:
+            bound = max(bound, written + sum(dying[buffer] - first for buffer, first in needed.items()))
+        for read in event.reads:
+            if read.buffer in in_place and read.buffer in needed:
+                needed[read.buffer] = min(needed[read.buffer], read.first)
+    return bound

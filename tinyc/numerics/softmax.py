@@ -1,0 +1,142 @@
+"""SOFTMAX int8 -> int8 over the last axis (output scale 1/256, zero point -128). docs/numerics.md has the evidence.
+
+`litert`: LiteRT's kernel, a float32 table of exponentials and a float32 sum in element order (XNNPACK does not take the op).
+`tflm`: TFLite's reference kernel, all in gemmlowp fixed point, which CMSIS-NN reproduces bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyc.numerics.activation import INT8_MAXIMUM, INT8_MINIMUM
+from tinyc.numerics.fixed_point import (
+    Integers,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_power_of_two,
+)
+from tinyc.numerics.fixed_point import saturating_rounding_doubling_high_multiply as high_multiply
+from tinyc.numerics.profile import Profile
+
+OUTPUT_SCALE = 1.0 / 256.0
+OUTPUT_ZERO_POINT = -128
+
+_SCALED_DIFFERENCE_INTEGER_BITS = 5
+_ACCUMULATION_INTEGER_BITS = 12
+
+
+@dataclass(frozen=True)
+class LookupSoftmax:
+    """output = round(table[max - x] * (1 / (sum * 2**-8))) - 128, every step in float32, halves rounded up."""
+
+    table: tuple[float, ...]
+    """256 float32 values: the exponential of -beta * scale * difference, by difference."""
+
+    def apply(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Softmax over the last axis of an int8 array."""
+        rows = values.astype(np.int64)
+        exponentials = np.asarray(self.table, dtype=np.float32)[rows.max(axis=-1, keepdims=True) - rows]
+        # cumsum adds strictly in order, as the kernel does; sum would add pairwise.
+        total = np.cumsum(exponentials, axis=-1, dtype=np.float32)[..., -1:]
+        inverse = np.float32(1) / (total * np.float32(OUTPUT_SCALE))
+        # Halves go up. The sum is formed in float64, because float32 would round 0.49999997 + 0.5 to 1.
+        outputs = np.floor((exponentials * inverse).astype(np.float64) + 0.5).astype(np.int64) + OUTPUT_ZERO_POINT
+        return np.asarray(np.clip(outputs, INT8_MINIMUM, INT8_MAXIMUM), dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class FixedPointSoftmax:
+    """TFLite's reference/softmax.h; differences below `difference_minimum` count as exp = 0."""
+
+    multiplier: int
+    left_shift: int
+    difference_minimum: int
+
+    def apply(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Softmax over the last axis of an int8 array."""
+        rows = values.astype(np.int64)
+        differences = rows - rows.max(axis=-1, keepdims=True)
+        counted = differences >= self.difference_minimum
+        exponentials = self.exponentials()[-differences]
+        terms = rounding_divide_by_power_of_two(exponentials, _ACCUMULATION_INTEGER_BITS)
+        total = np.where(counted, terms, 0).sum(axis=-1, keepdims=True)
+        scale, bits_over_unit = _reciprocal(total)
+        outputs = rounding_divide_by_power_of_two(high_multiply(scale, exponentials), bits_over_unit + 31 - 8) + OUTPUT_ZERO_POINT
+        return np.asarray(np.where(counted, np.clip(outputs, INT8_MINIMUM, INT8_MAXIMUM), INT8_MINIMUM), dtype=np.int8)
+
+    def exponentials(self) -> Integers:
+        """(256,) exp(-beta * scale * difference) in Q0.31 by difference; entries below `difference_minimum` are 0."""
+        differences = -np.arange(256, dtype=np.int64)
+        counted = differences >= self.difference_minimum
+        scaled = multiply_by_quantized_multiplier(np.where(counted, differences, 0), self.multiplier, self.left_shift)
+        return np.where(counted, _exp_on_negative_values(scaled), 0)
+
+
+SoftmaxPlan = LookupSoftmax | FixedPointSoftmax
+
+
+def softmax_plan(profile: Profile, input_scale: float, beta: float = 1.0) -> SoftmaxPlan:
+    """The rule of `profile` for one SOFTMAX with output scale 1/256 and zero point -128."""
+    if profile is Profile.LITERT:
+        step = np.float32(-np.float32(input_scale) * np.float32(beta))
+        arguments = step * np.arange(256, dtype=np.float32)
+        return LookupSoftmax(tuple(float(np.float32(math.exp(float(argument)))) for argument in arguments))
+    fraction_bits = 31 - _SCALED_DIFFERENCE_INTEGER_BITS
+    real = float(np.float32(beta)) * float(np.float32(input_scale)) * (1 << fraction_bits)
+    multiplier, left_shift = quantize_multiplier(min(real, 2.0**31 - 1.0))
+    radius = ((1 << _SCALED_DIFFERENCE_INTEGER_BITS) - 1) * (1 << fraction_bits) / math.ldexp(1.0, left_shift)
+    return FixedPointSoftmax(multiplier, left_shift, -math.floor(radius))
+
+
+def _saturating_shift_left(values: Integers, amount: int) -> Integers:
+    return np.asarray(np.clip(values << amount, -(2**31), 2**31 - 1), dtype=np.int64)
+
+
+def _exp_on_negative_values(argument: Integers) -> Integers:
+    """gemmlowp's exp_on_negative_values: Q5.26 arguments <= 0 to Q0.31 results; 1 is represented by 2**31 - 1."""
+    fraction_bits = 31 - _SCALED_DIFFERENCE_INTEGER_BITS
+    quarter = 1 << (fraction_bits - 2)
+    reduced = (argument & (quarter - 1)) - quarter
+    result = _exp_on_quarter_interval(_saturating_shift_left(reduced, _SCALED_DIFFERENCE_INTEGER_BITS))
+    remainder = reduced - argument
+    # exp(-2**k) in Q0.31 for k = -2 .. 4: one factor for each binary digit of the remainder.
+    for exponent, factor in zip(range(-2, 5), (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242), strict=True):
+        digit = (remainder >> (fraction_bits + exponent)) & 1
+        result = np.where(digit == 1, high_multiply(result, factor), result)
+    return np.where(argument == 0, 2**31 - 1, result)
+
+
+def _exp_on_quarter_interval(argument: Integers) -> Integers:
+    """exp on [-1/4, 0) in Q0.31: a Taylor polynomial of degree 4 around -1/8 (gemmlowp)."""
+    exp_of_minus_eighth = 1895147668
+    third = 715827883
+    x = argument + (1 << 28)
+    square = high_multiply(x, x)
+    cube = high_multiply(square, x)
+    quarter_of_fourth = rounding_divide_by_power_of_two(high_multiply(square, square), 2)
+    tail = rounding_divide_by_power_of_two(high_multiply(quarter_of_fourth + cube, third) + square, 1)
+    return exp_of_minus_eighth + high_multiply(exp_of_minus_eighth, x + tail)
+
+
+def _reciprocal(total: Integers) -> tuple[Integers, Integers]:
+    """1 / total for a Q12.19 total: (Q0.31 mantissa, bits by which the total exceeds 1); TFLite's GetReciprocal."""
+    leading_zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
+    bits_over_unit = _ACCUMULATION_INTEGER_BITS - leading_zeros
+    fraction = (total << leading_zeros) - (1 << 31)
+    return _one_over_one_plus(fraction), bits_over_unit
+
+
+def _one_over_one_plus(fraction: Integers) -> Integers:
+    """1 / (1 + x) for x in [0, 1) in Q0.31 by three Newton-Raphson steps in Q2.29 (gemmlowp)."""
+    one_in_q2 = 1 << 29
+    # RoundingHalfSum of x and 1: the half of the denominator.
+    half_denominator = (fraction + (2**31 - 1) + 1) >> 1
+    x = 1515870810 + high_multiply(half_denominator, -1010580540)
+    for _ in range(3):
+        error = one_in_q2 - high_multiply(half_denominator, x)
+        x = x + _saturating_shift_left(high_multiply(x, error), 2)
+    return _saturating_shift_left(x, 1)

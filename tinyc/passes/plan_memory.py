@@ -1,0 +1,33 @@
+"""plan-memory: gives every buffer its offset in the arena."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from tinyc.ir.mcu import number
+from tinyc.ir.schedule import build_schedule
+from tinyc.memory.placement import align_up, lower_bound, place
+
+ARENA_ALIGNMENT = 16
+"""The caller's arena starts at a multiple of this many bytes; no buffer needs more than 8."""
+
+
+@dataclass(frozen=True)
+class PlanMemory(ModulePass):
+    """Place all buffers in one arena; records arena size and the schedule's lower bound on the module. `overlap` = false keeps them apart."""
+
+    name = "plan-memory"
+    overlap: bool = True
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        schedule = build_schedule(op)
+        bound = lower_bound(schedule.lives, schedule.step_bounds)
+        placement = place(schedule.lives, schedule.overlaps if self.overlap else (), bound)
+        for buffer, offset in zip(schedule.buffers, placement.offsets, strict=True):
+            buffer.properties["offset"] = number(offset)
+        op.attributes["arena_bytes"] = number(align_up(placement.arena_bytes, 4))
+        op.attributes["lower_bound_bytes"] = number(bound)

@@ -1,0 +1,183 @@
+"""Reads the report.json of a build folder: what a runner must know to compile and feed the generated C."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tinyc.errors import ModelError, printable
+from tinyc.numerics.profile import Profile
+from tinyc.runners.base import DTYPES
+from tinyc.targets import CORES
+
+REPORT_FILE: Final = "report.json"
+IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# A build folder may come from someone else: only flags that select a core reach the compiler.
+CORE_FLAG: Final = re.compile(r"-mthumb|-m(cpu|fpu|float-abi)=[A-Za-z0-9.+-]+")
+SIZE_LIMIT: Final = 2**31
+
+
+@dataclass(frozen=True)
+class TensorRegion:
+    """One input or output: `bytes` bytes at `offset` in the arena, dense and row-major, of `shape` and `dtype` (a key of DTYPES).
+
+    `scale` and `zero_point` are its quantisation; None where it has none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    bytes: int
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True)
+class BuildDescription:
+    """A build folder, checked: every source is there and every region lies in the arena. Sizes in bytes."""
+
+    directory: Path
+    name: str
+    profile: Profile
+    target_name: str
+    core: str
+    gcc_flags: tuple[str, ...]
+    sources: tuple[Path, ...]
+    arena_bytes: int
+    arena_align: int
+    inputs: tuple[TensorRegion, ...]
+    outputs: tuple[TensorRegion, ...]
+
+    @property
+    def macro(self) -> str:
+        """Prefix of the macros in the network's header."""
+        return self.name.upper()
+
+
+def read_description(build_dir: Path) -> BuildDescription:
+    """The description of the build in `build_dir`; raises ModelError saying what is missing or wrong in its report."""
+    path = build_dir / REPORT_FILE
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{printable(build_dir)} is not a build folder: cannot read {REPORT_FILE}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{printable(path)} is not JSON: {printable(error)}") from error
+    reader = _Reader(printable(path))
+    top = reader.table(report, "the report")
+    name = reader.text(top, "name")
+    if not IDENTIFIER.fullmatch(name):
+        raise reader.wrong("`name` must be a C identifier", name)
+    target = reader.table(top.get("target"), "`target`")
+    core = reader.text(target, "core")
+    if core not in CORES:
+        raise reader.wrong(f"`target.core` must be one of {', '.join(CORES)}", core)
+    numerics = reader.text(top, "numerics")
+    if numerics not in {profile.value for profile in Profile}:
+        raise reader.wrong(f"`numerics` must be one of {', '.join(profile.value for profile in Profile)}", numerics)
+    arena = reader.table(top.get("arena"), "`arena`")
+    arena_bytes = reader.number(arena, "bytes", "arena.bytes", 1)
+    arena_align = reader.number(arena, "align", "arena.align", 1)
+    if arena_align & (arena_align - 1) or arena_align > 4096:
+        raise reader.wrong("`arena.align` must be a power of two up to 4096", arena_align)
+    return BuildDescription(
+        directory=build_dir,
+        name=name,
+        profile=Profile(numerics),
+        target_name=reader.text(target, "name"),
+        core=core,
+        gcc_flags=reader.flags(target),
+        sources=reader.sources(top, build_dir),
+        arena_bytes=arena_bytes,
+        arena_align=arena_align,
+        inputs=reader.regions(top, "inputs", arena_bytes),
+        outputs=reader.regions(top, "outputs", arena_bytes),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Typed access to the parts of one report; every error names the file."""
+
+    where: str
+
+    def wrong(self, expected: str, found: object) -> ModelError:
+        return ModelError(f"{self.where}: {expected}, found {printable(repr(found))}")
+
+    def table(self, value: object, what: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong(f"{what} must be an object", value)
+        return value
+
+    def text(self, table: dict[str, Any], key: str) -> str:
+        value = table.get(key)
+        if not isinstance(value, str):
+            raise self.wrong(f"`{key}` must be a string", value)
+        return value
+
+    def number(self, table: dict[str, Any], key: str, what: str, least: int) -> int:
+        value = table.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < SIZE_LIMIT:
+            raise self.wrong(f"`{what}` must be a whole number from {least} to {SIZE_LIMIT - 1}", value)
+        return value
+
+    def entries(self, table: dict[str, Any], key: str) -> list[Any]:
+        value = table.get(key)
+        if not isinstance(value, list) or not value:
+            raise self.wrong(f"`{key}` must be an array with at least one entry", value)
+        return value
+
+    def flags(self, target: dict[str, Any]) -> tuple[str, ...]:
+        flags = target.get("gcc_flags")
+        if not isinstance(flags, list) or not all(isinstance(flag, str) and CORE_FLAG.fullmatch(flag) for flag in flags):
+            raise self.wrong("`target.gcc_flags` must be an array of -mcpu=, -mthumb, -mfpu= and -mfloat-abi= flags", flags)
+        return tuple(flags)
+
+    def sources(self, top: dict[str, Any], build_dir: Path) -> tuple[Path, ...]:
+        paths = []
+        for entry in self.entries(top, "sources"):
+            if not isinstance(entry, str) or Path(entry).name != entry or entry.startswith("-"):
+                raise self.wrong("`sources` must be names of files in the build folder", entry)
+            if not (build_dir / entry).is_file():
+                raise ModelError(f"{self.where}: source file {printable(entry)} is missing from the build folder")
+            if entry.endswith(".c"):
+                paths.append((build_dir / entry).resolve())
+        if not paths:
+            raise self.wrong("`sources` must name at least one .c file", top["sources"])
+        return tuple(paths)
+
+    def regions(self, top: dict[str, Any], key: str, arena_bytes: int) -> tuple[TensorRegion, ...]:
+        return tuple(self.region(entry, f"{key}[{index}]", arena_bytes) for index, entry in enumerate(self.entries(top, key)))
+
+    def region(self, entry: object, what: str, arena_bytes: int) -> TensorRegion:
+        table = self.table(entry, f"`{what}`")
+        dtype = self.text(table, "dtype")
+        if dtype not in DTYPES:
+            raise self.wrong(f"`{what}.dtype` must be one of {', '.join(DTYPES)}", dtype)
+        shape = table.get("shape")
+        if not isinstance(shape, list) or not all(isinstance(size, int) and 0 < size < SIZE_LIMIT for size in shape):
+            raise self.wrong(f"`{what}.shape` must be an array of positive whole numbers", shape)
+        offset, size = self.number(table, "offset", f"{what}.offset", 0), self.number(table, "bytes", f"{what}.bytes", 1)
+        if size != math.prod(shape) * DTYPES[dtype].itemsize:
+            raise self.wrong(f"`{what}.bytes` must be the size of {dtype} of shape {tuple(shape)}", size)
+        if offset + size > arena_bytes:
+            raise self.wrong(f"`{what}` must end inside the arena of {arena_bytes} bytes", offset + size)
+        scale, zero_point = table.get("scale"), table.get("zero_point")
+        if scale is not None and (not isinstance(scale, (int, float)) or not math.isfinite(scale) or scale <= 0):
+            raise self.wrong(f"`{what}.scale` must be a positive number or null", scale)
+        if zero_point is not None and not isinstance(zero_point, int):
+            raise self.wrong(f"`{what}.zero_point` must be a whole number or null", zero_point)
+        return TensorRegion(
+            name=self.text(table, "name"),
+            dtype=dtype,
+            shape=tuple(shape),
+            offset=offset,
+            bytes=size,
+            scale=None if scale is None else float(scale),
+            zero_point=zero_point,
+        )

@@ -1,0 +1,64 @@
+"""Runs a build on this machine: the portable path of the generated C, for answers without an emulator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from tinyc.runners.base import DEFAULT_TIMEOUT_SECONDS, RunnerError, RunResult
+from tinyc.runners.description import BuildDescription
+from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, interpret, is_current, mark_current, write_harness
+from tinyc.runners.io import Samples, decode_outputs
+from tinyc.toolchains.gcc_arm import DEFAULT_FLAGS
+from tinyc.toolchains.native import NativeCompiler, find_native_compiler
+from tinyc.toolchains.process import ToolTimeoutError, execute
+
+PROGRAM_FILE: Final = "harness"
+RUNTIME_SOURCES: Final = ("harness/platform_host.c",)
+# Binding library functions at the first call would cost stack that the network has no part in.
+LINK_FLAGS: Final = ("-pthread", "-Wl,-z,now") if sys.platform == "linux" else ("-pthread",)
+# gcc in C99 mode rounds after each operation; other compilers must be told, or a*b+c would be rounded once instead of twice.
+FLAGS: Final = (*DEFAULT_FLAGS, "-ffp-contract=off", "-pthread")
+
+
+def run_on_host(
+    description: BuildDescription, samples: Samples, work_dir: Path, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> RunResult:
+    """Compiles and runs the build on `samples` in `work_dir`. Instructions are not counted; the stack is that of this machine's code.
+
+    Raises ToolError where there is no C compiler or it fails, RunnerError where the network crashes, leaves its arena, reports failure or
+    runs past `timeout_seconds`.
+    """
+    program_path = _build_program(description, find_native_compiler(), work_dir)
+    (work_dir / INPUT_FILE).write_bytes(samples.encode())
+    (work_dir / OUTPUT_FILE).unlink(missing_ok=True)
+    command = (f"./{PROGRAM_FILE}",)
+    try:
+        output = execute(command, cwd=work_dir, timeout_seconds=timeout_seconds)
+    except ToolTimeoutError as error:
+        raise RunnerError(f"{description.name}_invoke did not end within {timeout_seconds:g} seconds on the host") from error
+    report = interpret(output, description, {}, "the host program")
+    stack_bytes = report["stack_bytes"]
+    return RunResult(
+        outputs=decode_outputs(description, (work_dir / OUTPUT_FILE).read_bytes(), samples),
+        samples=samples.count,
+        instructions=None,
+        instructions_per_sample=(),
+        stack_bytes=stack_bytes if stack_bytes >= 0 else None,
+        elf=program_path,
+        command=command,
+        cwd=work_dir,
+        runner="host",
+        notes=("instructions are not counted on the host; the stack is that of the host's code",),
+    )
+
+
+def _build_program(description: BuildDescription, compiler: NativeCompiler, work_dir: Path) -> Path:
+    program = write_harness(description, work_dir, RUNTIME_SOURCES, [str(compiler.path), compiler.version(), *FLAGS, *LINK_FLAGS])
+    path = work_dir / PROGRAM_FILE
+    if not is_current(work_dir, program, path):
+        objects = program.compile(compiler.compile, work_dir / "objects", FLAGS)
+        compiler.link(objects, path, LINK_FLAGS)
+        mark_current(work_dir, program, path)
+    return path
