@@ -136,6 +136,13 @@ static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_SUM_HL(sum, x, y, start) __asm__ volatile("smlatb %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
 #define TINYC_SUM_HH(sum, x, y, start) __asm__ volatile("smlatt %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
 
+/* accumulator += the same products; one operand, so that the accumulator never changes its register. */
+#define TINYC_MAC_2(accumulator, x, y) __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(accumulator) : "r"(x), "r"(y))
+#define TINYC_MAC_LL(accumulator, x, y) __asm__ volatile("smlabb %0, %1, %2, %0" : "+r"(accumulator) : "r"(x), "r"(y))
+#define TINYC_MAC_LH(accumulator, x, y) __asm__ volatile("smlabt %0, %1, %2, %0" : "+r"(accumulator) : "r"(x), "r"(y))
+#define TINYC_MAC_HL(accumulator, x, y) __asm__ volatile("smlatb %0, %1, %2, %0" : "+r"(accumulator) : "r"(x), "r"(y))
+#define TINYC_MAC_HH(accumulator, x, y) __asm__ volatile("smlatt %0, %1, %2, %0" : "+r"(accumulator) : "r"(x), "r"(y))
+
 /* (a * b + 2**31) >> 32 */
 static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
 {
@@ -229,6 +236,11 @@ static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_SUM_HL(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_high(x) * tinyc_low(y)))
 #define TINYC_SUM_HH(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_high(x) * tinyc_high(y)))
 #define TINYC_SUM_2(sum, x, y, start) (TINYC_SUM_LL(sum, x, y, start), TINYC_SUM_HH(sum, x, y, sum))
+#define TINYC_MAC_2(accumulator, x, y) TINYC_SUM_2(accumulator, x, y, accumulator)
+#define TINYC_MAC_LL(accumulator, x, y) TINYC_SUM_LL(accumulator, x, y, accumulator)
+#define TINYC_MAC_LH(accumulator, x, y) TINYC_SUM_LH(accumulator, x, y, accumulator)
+#define TINYC_MAC_HL(accumulator, x, y) TINYC_SUM_HL(accumulator, x, y, accumulator)
+#define TINYC_MAC_HH(accumulator, x, y) TINYC_SUM_HH(accumulator, x, y, accumulator)
 
 static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
 {
@@ -254,13 +266,6 @@ static inline int8_t tinyc_saturate(int32_t value)
 #define TINYC_SATURATE_SHIFTED(result, value, shift) ((result) = tinyc_saturate((value) >> (shift)))
 
 #endif /* TINYC_DSP */
-
-/* accumulator += the same products. */
-#define TINYC_MAC_2(accumulator, x, y) TINYC_SUM_2(accumulator, x, y, accumulator)
-#define TINYC_MAC_LL(accumulator, x, y) TINYC_SUM_LL(accumulator, x, y, accumulator)
-#define TINYC_MAC_LH(accumulator, x, y) TINYC_SUM_LH(accumulator, x, y, accumulator)
-#define TINYC_MAC_HL(accumulator, x, y) TINYC_SUM_HL(accumulator, x, y, accumulator)
-#define TINYC_MAC_HH(accumulator, x, y) TINYC_SUM_HH(accumulator, x, y, accumulator)
 
 static inline int8_t tinyc_clamp(int32_t value, int32_t minimum, int32_t maximum)
 {

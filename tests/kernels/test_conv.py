@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
 from support.requantizations import random_requantization
-
 from tinyc.backends.cortexm.kernels.conv import ConvSpec, pack
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm, plan_output_stage
 from tinyc.numerics.profile import Profile

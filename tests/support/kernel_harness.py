@@ -242,5 +242,7 @@ def check_in_qemu(cases: Sequence[Case], folder: Path, core: str) -> None:
     _build(["arm-none-eabi-gcc", *options, str(source), *link, "-o", str(program)])
     command = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
     command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(program)]
-    options_of_run = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-    _check(subprocess.run(command, text=True, check=False, timeout=120, **options_of_run), cases)
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False, timeout=120
+    )
+    _check(result, cases)

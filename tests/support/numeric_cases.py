@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from support.tflite_builder import ACTIVATION_CODES, PADDING_CODES, Op, Tensor, build_model
 from tinyc.numerics.activation import activation_bounds
-from tinyc.numerics.addition import addition_plan
+from tinyc.numerics.addition import FixedPointAddition, addition_plan
+from tinyc.numerics.fixed_point import quantize_multiplier
 from tinyc.numerics.mean import apply_mean, mean_plan
-from tinyc.numerics.multiplication import multiplication_plan
+from tinyc.numerics.multiplication import FixedPointMultiplication, multiplication_plan
 from tinyc.numerics.pooling import PoolingPlan, average_pool, max_pool
 from tinyc.numerics.profile import Profile
 from tinyc.numerics.quantization import dequantization_plan, quantization_plan
@@ -99,6 +100,15 @@ def _binary(random: Random, code: str) -> NumericCase:
     for profile in Profile:
         bounds = activation_bounds(activation, output_scale, output_zero_point, profile)
         plan = make(profile, (scales[0], scales[1]), zero_points, output_scale, output_zero_point, *bounds)
+        if isinstance(plan, FixedPointAddition | FixedPointMultiplication):
+            # XNNPACK does not take the op, so its way of rounding the bounds does not apply.
+            minimum, maximum = activation_bounds(activation, output_scale, output_zero_point, Profile.TFLM)
+            plan = replace(plan, minimum=minimum, maximum=maximum)
+        if isinstance(plan, FixedPointMultiplication) and profile is Profile.TFLM:
+            # The reference resolver is TFLM's rule but for the factor, which it forms in float32 and TFLM in double.
+            factor = np.float32(np.float32(scales[0]) * np.float32(scales[1])) / np.float32(output_scale)
+            multiplier, shift = quantize_multiplier(float(factor))
+            plan = replace(plan, multiplier=multiplier, shift=shift)
         expected[profile] = plan.apply(first, second)
     name = f"{code} {kind} {scales} {zero_points} -> {output_scale} {output_zero_point} {activation}"
     return NumericCase(model, [first] if constant else [first, second], expected, name)
@@ -295,9 +305,8 @@ def _weighted(
     per_channel = bool(random.random() < 0.6)
     input_scale = _scale(random, -8, 0)
     weight_scales = np.array([_scale(random, -10, -3) for _ in range(channels if per_channel else 1)], dtype=np.float32)
-    bias: Values = random.integers(-20000, 20000, channels).astype(np.int32)
-    if code == "FULLY_CONNECTED" and random.random() < 0.3:
-        bias[:] = 0
+    without_bias = code == "FULLY_CONNECTED" and random.random() < 0.3
+    bias = np.asarray(random.integers(-20000, 20000, (channels,)) * (0 if without_bias else 1), dtype=np.int32)
     sums = sums + bias
     activation = _activation(random)
     spread = float(np.std(sums.astype(np.float64))) + 1
@@ -319,7 +328,7 @@ def _weighted(
         Tensor("y", sums.shape, scale=output_scale, zero_point=output_zero_point),
     ]
     operands: list[str | None] = ["x", "w", None]
-    if code != "FULLY_CONNECTED" or bias.any():
+    if not without_bias:
         tensors.append(Tensor("b", bias.shape, "int32", scale=[float(np.float32(input_scale) * s) for s in weight_scales], data=bias))
         operands[2] = "b"
     options["FusedActivationFunction"] = ACTIVATION_CODES[activation]

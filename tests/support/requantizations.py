@@ -22,4 +22,4 @@ def random_requantization(
     wanted = random.uniform(0.3, 2.5, channels) * (1.0 if coarse else 50.0 / spread)
     minimum, maximum = BOUNDS[int(random.integers(len(BOUNDS)))]
     zero_point = minimum if random.random() < 0.4 else int(random.integers(-128, 128))
-    return channel_requantization(profile, 0.5, wanted.astype(np.float32), 0.5, zero_point, minimum, maximum)
+    return channel_requantization(profile, 0.5, np.asarray(wanted, dtype=np.float32), 0.5, zero_point, minimum, maximum)

@@ -91,10 +91,10 @@ def check_fit(report: MemoryReport) -> None:
     """Raises DoesNotFitError saying by how much RAM or flash is exceeded, and which layer sets the peak."""
     problems = []
     if report.ram_limit_bytes is not None and report.ram.total_bytes > report.ram_limit_bytes:
-        peak = report.peak_layer
+        peak, excess = report.peak_layer, report.ram.total_bytes - report.ram_limit_bytes
         problems.append(
-            f"RAM: needs {report.ram.total_bytes} bytes, {report.target} has {report.ram_limit_bytes}: "
-            f"{report.ram.total_bytes - report.ram_limit_bytes} too many; the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
+            f"RAM: needs {report.ram.total_bytes} bytes, {report.target} has {report.ram_limit_bytes}: {excess} too many; "
+            f"the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
         )
     if report.flash_limit_bytes is not None and report.flash.total_bytes > report.flash_limit_bytes:
         excess = report.flash.total_bytes - report.flash_limit_bytes

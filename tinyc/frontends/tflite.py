@@ -6,7 +6,7 @@ import hashlib
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, UnrealizedConversionCastOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tinyc.errors import Diagnostic, UnsupportedError
@@ -77,9 +77,9 @@ def _import_node(node: Node) -> None:
 def _placeholder(block: Block, index: int, graph: Graph) -> SSAValue:
     """Stands for the result of a refused node, so that the nodes behind it are checked too; such a module is never returned."""
     try:
-        kind = activation_type(graph.tensors[index])
+        kind: Attribute = activation_type(graph.tensors[index])
     except Refused:
-        return UnrealizedConversionCastOp.get([], [StringAttr("unknown")]).results[0]
-    cast = UnrealizedConversionCastOp.get([], [kind])
+        kind = StringAttr("unknown")
+    cast = UnrealizedConversionCastOp.create(result_types=[kind])
     block.add_op(cast)
     return cast.results[0]

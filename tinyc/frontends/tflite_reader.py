@@ -21,7 +21,7 @@ ELEMENT_TYPES = {
     tflite.TensorType.FLOAT32: "f32",
     tflite.TensorType.INT64: "i64",
 }
-NUMPY_TYPES = {"i8": np.dtype(np.int8), "i32": np.dtype("<i4"), "f32": np.dtype("<f4"), "i64": np.dtype("<i8")}
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {"i8": np.dtype(np.int8), "i32": np.dtype("<i4"), "f32": np.dtype("<f4"), "i64": np.dtype("<i8")}
 MAX_ELEMENTS = 1 << 30
 """No tensor of a network for a microcontroller has more elements; a larger claim is damage or malice."""
 

@@ -23,7 +23,7 @@ def image_windows(
 
 
 def convolution_accumulator(windows: Array, weights: Array) -> Array:
-    """Sums (output height, output width, output channels) of windows times weights (output channels, kernel height, kernel width, channels).
+    """Sums (output height, output width, output channels) of windows times weights (output channels, kernel height, width, channels).
 
     Float64 products of int8 differences are exact far beyond int32, and matrix multiplication in float64 is fast.
     """
@@ -39,4 +39,4 @@ def depthwise_accumulator(windows: Array, weights: Array) -> Array:
     multiplier = weights.shape[3] // channels
     taps = weights[0].reshape(*weights.shape[1:3], channels, multiplier).astype(np.float64)
     sums = np.einsum("hwijc,ijcm->hwcm", windows.astype(np.float64), taps, optimize=True)
-    return sums.astype(np.int64).reshape(*windows.shape[:2], channels * multiplier)
+    return np.asarray(sums.astype(np.int64).reshape(*windows.shape[:2], channels * multiplier))

@@ -21,7 +21,8 @@ Observer = Callable[[NNOp, Array], None]
 def evaluate_op(op: NNOp, operands: Sequence[Array], profile: Profile) -> Array:
     """Result of one op."""
     result = EVALUATORS[type(op)](op, operands, profile)
-    assert result.shape == op.out.shape and result.dtype == NUMPY_TYPES[op.out.element], f"{op.name} computed {result.dtype} {result.shape}"
+    assert result.shape == op.out.shape, f"{op.name} computed the shape {result.shape}"
+    assert result.dtype == NUMPY_TYPES[op.out.element], f"{op.name} computed {result.dtype}"
     return result
 
 

@@ -1,4 +1,4 @@
-"""Constant data, held by reference: the IR carries a handle, equality is by content, and text shows a digest unless all of it is asked for."""
+"""Constant data by reference: the IR carries a handle, equality is by content, and text shows a digest unless all is asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xdsl.printer import Printer
 
 from tinyc.errors import ModelError
 
-DENSE_TYPES = {
+DENSE_TYPES: dict[str, np.dtype[Any]] = {
     "i8": np.dtype(np.int8),
     "i16": np.dtype(np.int16),
     "i32": np.dtype(np.int32),

@@ -57,7 +57,7 @@ BUFFER, TABLE = BufferType(), TableType()
 
 @irdl_attr_definition
 class KernelAttr(ParametrizedAttribute):
-    """Which specialised C body a call runs: the name of a kernel spec class and its fields. The backend reads it; the IR only carries it."""
+    """Which specialised C body a call runs: name of a kernel spec class and its fields. The backend reads it; the IR only carries it."""
 
     name = "mcu.kernel"
     spec: StringAttr

@@ -146,7 +146,7 @@ class Conv2DOp(ConvolutionOp):
 
 @irdl_op_definition
 class DepthwiseConv2DOp(ConvolutionOp):
-    """Depthwise convolution; weights are (1, height, width, input channels * multiplier); output channel c reads input channel c // multiplier."""
+    """Depthwise convolution, weights (1, height, width, channels * multiplier); result channel c reads input channel c // multiplier."""
 
     name = "nn.depthwise_conv2d"
     TITLE: ClassVar[str] = "DEPTHWISE_CONV_2D"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import IO
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import Builtin, ModuleOp
@@ -10,6 +11,7 @@ from xdsl.dialects.func import Func
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError, VerifyException
+from xdsl.utils.mlir_lexer import MLIRTokenKind, StringLiteral
 
 from tinyc.errors import ModelError
 from tinyc.ir.mcu import MCU
@@ -27,9 +29,23 @@ def make_context() -> Context:
 class IRPrinter(Printer):
     """xDSL's printer with one switch: whether weights are printed in full (base64) or as digests."""
 
-    def __init__(self, stream: io.TextIOBase, print_weights: bool) -> None:
+    def __init__(self, stream: IO[str], print_weights: bool) -> None:
         super().__init__(stream=stream)
         self.print_weights = print_weights
+
+
+class IRParser(Parser):
+    """xDSL's parser, except that a string literal with escaped UTF-8 is a string, as it was when it was printed, and not a row of bytes."""
+
+    def parse_optional_str_literal(self) -> str | None:
+        """The next token as a string if it is a string literal. Raises ParseError where its bytes are not UTF-8."""
+        token = self._parse_optional_token(MLIRTokenKind.BYTES_LIT)
+        if token is None:
+            return super().parse_optional_str_literal()
+        try:
+            return StringLiteral.from_span(token.span).bytes_contents.decode("utf-8")
+        except UnicodeDecodeError:
+            self.raise_error("the string is not UTF-8", token.span.start, token.span.end)
 
 
 def print_module(module: ModuleOp, print_weights: bool = False) -> str:
@@ -42,7 +58,7 @@ def print_module(module: ModuleOp, print_weights: bool = False) -> str:
 def parse_module(text: str, name: str = "<text>") -> ModuleOp:
     """Reads and verifies a module. Raises ModelError with the place of a syntax error, or what does not verify."""
     try:
-        module = Parser(make_context(), text, name).parse_module()
+        module = IRParser(make_context(), text, name).parse_module()
         module.verify()
     except ParseError as error:
         raise ModelError(f"{name}: {error}") from error

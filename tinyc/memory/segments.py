@@ -25,7 +25,7 @@ class SegmentCall:
 
 @dataclass(frozen=True)
 class SegmentBuffer:
-    """A tensor: size, the first and last call that touch it (-1 for an input of the network, n for an output), and whether views read it."""
+    """A tensor: size, first and last call that touch it (-1 for an input of the network, n for an output), and whether views read it."""
 
     size: int
     first: int

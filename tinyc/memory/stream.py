@@ -142,8 +142,8 @@ def replay(calls: Sequence[StreamCall]) -> Trace:
 def safe_gap(trace: Trace, source: int, result: int) -> int:
     """How many bytes before `source` the buffer `result` must start, at least, so that no byte is overwritten before its last read.
 
-    Negative where the result may even start behind the source's start, UNCONSTRAINED where all reads come before all writes. Within one event a kernel may write before it has read all, unless the
-    read is in place: then element i is read before element i is written.
+    Negative where the result may even start behind the source's start, UNCONSTRAINED where all reads come before all writes. Within one
+    event a kernel may write before it has read all, unless the read is in place: then element i is read before element i is written.
     """
     gap: int | None = None
     needed: int | None = None

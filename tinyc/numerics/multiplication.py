@@ -73,5 +73,7 @@ def multiplication_plan(
     scale = np.float32(first * second) / result
     if profile is Profile.LITERT and _MINIMUM_SCALE <= scale < _LIMIT_SCALE:
         return FloatMultiplication(*input_zero_points, float(scale), output_zero_point, minimum, maximum)
-    multiplier, shift = quantize_multiplier(float(first) * float(second) / float(result))
+    # LiteRT's own kernel forms the factor in float32, TFLM's in double; the difference shows only where outputs are nearly ties.
+    factor = float(scale) if profile is Profile.LITERT else float(first) * float(second) / float(result)
+    multiplier, shift = quantize_multiplier(factor)
     return FixedPointMultiplication(*input_zero_points, multiplier, shift, output_zero_point, minimum, maximum)

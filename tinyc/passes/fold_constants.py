@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 from tinyc.errors import UsageError, printable
 from tinyc.interpreter.evaluate import evaluate_op
 from tinyc.ir.dense import DenseAttr
+from tinyc.ir.edit import erase
 from tinyc.ir.nn_base import NNOp, constant_of, set_layer
 from tinyc.ir.nn_shape import ConstantOp
 from tinyc.numerics.profile import Profile
@@ -47,5 +48,4 @@ class FoldConstants(ModulePass):
             set_layer(constant, operation.layer)
             insert_before(operation, constant)
             operation.results[0].replace_all_uses_with(constant.result)
-            operation.detach()
-            operation.erase()
+            erase(operation)

@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
+from tinyc.ir.edit import detach
 from tinyc.ir.nn_base import NNOp, tensor_of
 from tinyc.ir.nn_shape import ConstantOp
 from tinyc.memory.order import OrderNode, least_peak_order
@@ -43,5 +44,5 @@ class OrderOperators(ModulePass):
         if order == list(range(len(nodes))):
             return
         for index in order:
-            movable[index].detach()
+            detach(movable[index])
             block.insert_ops_before([movable[index]], terminator)

@@ -18,7 +18,7 @@ ARENA_ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class PlanMemory(ModulePass):
-    """Place all buffers in one arena; records arena size and the schedule's lower bound on the module. `overlap` = false keeps them apart."""
+    """Place all buffers in one arena, and record its size and the schedule's lower bound; `overlap` = false keeps buffers apart."""
 
     name = "plan-memory"
     overlap: bool = True

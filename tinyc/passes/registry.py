@@ -45,7 +45,8 @@ def pass_class(name: str) -> type[ModulePass]:
     if entry is None:
         raise UsageError(f"there is no pass {printable(name)}; known are {', '.join(PASSES)}")
     found = getattr(import_module(entry.module), entry.class_name)
-    assert isinstance(found, type) and issubclass(found, ModulePass)
+    assert isinstance(found, type)
+    assert issubclass(found, ModulePass)
     return found
 
 

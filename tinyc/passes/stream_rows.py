@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 
 from tinyc.errors import PassError
+from tinyc.ir.edit import detach, erase
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, buffer_of, number
 from tinyc.ir.schedule import build_schedule, stream_call, trace_step, views_of
 from tinyc.memory.segments import SegmentBuffer, SegmentCall, choose_segments
@@ -57,17 +58,15 @@ def _merge(steps: tuple[StreamOp, ...], ids: Mapping[BufferOp, int]) -> None:
         for scratch in scratches:
             if scratch is not largest:
                 scratch.result.replace_all_uses_with(largest.result)
-                scratch.detach()
-                scratch.erase()
+                erase(scratch)
     for call in calls:
-        call.detach()
+        detach(call)
     merged = StreamOp.make(calls)
     block = steps[0].parent
     assert block is not None
     block.insert_ops_before([merged], steps[-1])
     for step in steps:
-        step.detach()
-        step.erase()
+        erase(step)
     for buffer, slots in trace_step(merged, ids).slots.items():
         ring = next(op for op, index in ids.items() if index == buffer)
         ring.properties["slots"] = number(slots)

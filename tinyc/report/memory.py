@@ -40,7 +40,7 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class RamReport:
-    """RAM in bytes. `static_bytes` is .data and .bss; `stack_bytes` the deepest path of calls as the compiler reports it (None: not measured)."""
+    """RAM in bytes. `static_bytes` is .data and .bss; `stack_bytes` the deepest path of calls by the compiler's account (None: unknown)."""
 
     arena_bytes: int
     lower_bound_bytes: int

@@ -45,15 +45,14 @@ def report_text(report: MemoryReport) -> str:
     for layer in report.layers:
         mark = "  <- peak" if layer.step == report.peak_layer.step else ""
         live = ", ".join(printable(name, 40) for name in layer.live)
-        lines.append(
-            f"{layer.step:>4}  {layer.live_bytes:>9,}  {layer.scratch_bytes:>8,}  {layer.macs:>11,}  {layer.op}: {printable(layer.name, 60)}{mark}"
-        )
+        numbers = f"{layer.step:>4}  {layer.live_bytes:>9,}  {layer.scratch_bytes:>8,}  {layer.macs:>11,}"
+        lines.append(f"{numbers}  {layer.op}: {printable(layer.name, 60)}{mark}")
         lines.append(f"{'':>38}  ({live})")
     return "\n".join([*lines, "", *map_lines(report)]) + "\n"
 
 
 def map_lines(report: MemoryReport) -> list[str]:
-    """The arena from left (offset 0) to right, one line a step; each letter is a buffer, lower case where two buffers share bytes is `#`."""
+    """The arena from left (offset 0) to right, one line a step; each letter is a buffer, `#` is where two buffers share bytes."""
     arena = max(report.ram.arena_bytes, 1)
     lines = [f"arena map, {MAP_COLUMNS} columns of {arena / MAP_COLUMNS:,.0f} bytes; '#' where an output is written over its input"]
     legend: list[str] = []

@@ -15,6 +15,7 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec
+from tinyc.ir.edit import erase
 from tinyc.ir.mcu import CallOp, buffer_of
 from tinyc.ir.schedule import build_schedule, views_of
 from tinyc.memory.row_access import RowAccess
@@ -69,5 +70,4 @@ class DepthwiseInPlace(ModulePass):
             assert result.tensor is not None
             source.properties["tensor"] = result.tensor
         result.result.replace_all_uses_with(source.result)
-        result.detach()
-        result.erase()
+        erase(result)

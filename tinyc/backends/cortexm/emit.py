@@ -23,7 +23,7 @@ ARENA_ALIGNMENT = 16
 _VALUES_PER_LINE = 16
 _C_TYPES = {"i8": "int8_t", "f32": "float", "i32": "int32_t"}
 _LOCAL_INCLUDE = re.compile(r'^#include "(tinyc_[a-z_]+\.h)"', re.MULTILINE)
-_TABLE_TYPES = {"uint32_t": np.dtype(np.uint32), "uint16_t": np.dtype(np.uint16), "uint8_t": np.dtype(np.uint8)}
+_TABLE_TYPES: dict[str, np.dtype[Any]] = {"uint32_t": np.dtype(np.uint32), "uint16_t": np.dtype(np.uint16), "uint8_t": np.dtype(np.uint8)}
 
 
 @dataclass(frozen=True)

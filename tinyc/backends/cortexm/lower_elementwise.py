@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
-from xdsl.ir import SSAValue
 
 from tinyc.backends.cortexm.kernels import mul, softmax
 from tinyc.backends.cortexm.kernels.add import add_spec

@@ -22,6 +22,7 @@ from tinyc.backends.cortexm.lower_window import lower_average_pool, lower_conv2d
 from tinyc.backends.cortexm.lowered import CannotLower, Lowered, Operand
 from tinyc.errors import Diagnostic, PassError, UnsupportedError
 from tinyc.ir.dense import DenseAttr
+from tinyc.ir.edit import detach, erase
 from tinyc.ir.mcu import TABLE, BufferOp, CallOp, RowAccessAttr, StreamOp, TableOp, ViewOp, buffer_of, number, row_shape
 from tinyc.ir.nn_base import NNOp, tensor_of
 from tinyc.ir.nn_elementwise import AddOp, ClampOp, DequantizeOp, MulOp, QuantizeOp, SoftmaxOp
@@ -80,7 +81,7 @@ class _Lowering:
             buffer = self._buffer("input", names[index], argument.type)
             buffer.attributes["input_index"] = ArrayAttr([IntAttr(index)])
             self.values[argument] = buffer.result
-        diagnostics = []
+        diagnostics: list[Diagnostic] = []
         for op in source.ops:
             if isinstance(op, ConstantOp):
                 continue
@@ -98,10 +99,9 @@ class _Lowering:
         if diagnostics:
             raise UnsupportedError(diagnostics)
         for function in list(self.module.ops):
-            function.detach()
-            function.erase()
+            erase(function)
         for op in list(self.block.ops):
-            op.detach()
+            detach(op)
             self.module.body.block.add_op(op)
 
     def _names(self, attribute: str, count: int) -> list[str]:

@@ -8,13 +8,14 @@ Calling convention, in this order: inputs, output, constants (in the order of th
 - `Form.ROW`: `void SYMBOL(inputs, T *output, constants, void *scratch)` computes one row (all columns and channels, HWC) of the output.
   An input with window 0 is a pointer to the one input row needed; an input with window n >= 1 is `const T *const *`, an array of n row
   pointers from top to bottom, NULL for a row of padding.
-- `Form.REDUCTION`: `SYMBOL_start(int32_t *accumulator, constants)`, `SYMBOL_row(const T *row, int32_t row_index, int32_t *accumulator, constants)` once
-  for each input row from the first to the last, `SYMBOL_finish(const int32_t *accumulator, T *output, constants)`.
+- `Form.REDUCTION`: `SYMBOL_start(int32_t *accumulator, constants)`, then for each input row from the first to the last
+  `SYMBOL_row(const T *row, int32_t row_index, int32_t *accumulator, constants)`, then `SYMBOL_finish(const int32_t *accumulator, T *output,
+  constants)`.
 - `Form.TENSOR`: `void SYMBOL(inputs, T *output, constants, void *scratch)`; every pointer is to a whole tensor.
 - `Form.IN_PLACE`: `void SYMBOL(T *tensor, constants, void *scratch)` overwrites a whole tensor.
 
-`scratch` is passed only when `scratch_bytes` is not 0; it is aligned to 8 bytes. Outputs and inputs have no alignment beyond their element type
-unless the spec's family says so.
+`scratch` is passed only when `scratch_bytes` is not 0; it is aligned to 8 bytes. Outputs and inputs have no alignment beyond their element
+type unless the spec's family says so.
 """
 
 from __future__ import annotations

@@ -1,0 +1,46 @@
+"""`tinyc memory-report`: what a network needs, from a model or from a build folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tinyc.api import find_target, load
+from tinyc.cli.options import numerics_option, target_options
+from tinyc.errors import ModelError, printable
+from tinyc.report.memory import MemoryReport, memory_report_from_json
+from tinyc.report.text import report_csv, report_text
+
+
+@click.command("memory-report")
+@click.argument("model_or_build", type=click.Path(path_type=Path))
+@target_options
+@numerics_option
+@click.option("--format", "style", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="How to print it.")
+def memory_report_command(model_or_build: Path, target_name: str | None, target_file: Path | None, numerics: str, style: str) -> None:
+    """Show totals beside their limits, every step with what is live in it, and a map of the arena over time.
+
+    MODEL_OR_BUILD is a model, which is compiled for the target without writing anything, or a folder that `tinyc compile` wrote.
+    """
+    if model_or_build.is_dir():
+        report = read_report(model_or_build)
+    else:
+        report = load(model_or_build).compile(find_target(target_name, target_file), numerics=numerics).report
+    if style == "json":
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        click.echo(report_csv(report) if style == "csv" else report_text(report), nl=False)
+
+
+def read_report(folder: Path) -> MemoryReport:
+    """The report of a build folder. Raises ModelError where there is none."""
+    path = folder / "report.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{printable(folder)} is not a build folder: cannot read report.json: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{printable(path)} is not JSON: {printable(error)}") from error
+    return memory_report_from_json(data, printable(path))

@@ -1,0 +1,71 @@
+"""`tinyc verify`: is the C right?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tinyc.api import find_target
+from tinyc.cli.options import numerics_option, target_options
+from tinyc.errors import UsageError
+from tinyc.runners import RUNNERS
+from tinyc.verify import verify
+
+
+@click.command("verify")
+@click.argument("model", type=click.Path(path_type=Path))
+@target_options
+@numerics_option
+@click.option("--runner", type=click.Choice(list(RUNNERS)), help="Where the C runs.  [default: qemu, on target host: host]")
+@click.option("--samples", type=click.IntRange(min=1), help="Number of random inputs.  [default: 2]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
+@click.option("--input", "input_file", type=click.Path(path_type=Path), help="npz archive with input_0, ..., instead of random inputs.")
+@click.option("--keep-float-io", is_flag=True, help="Verify the network with its float32 boundary.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify_command(
+    model: Path,
+    target_name: str | None,
+    target_file: Path | None,
+    numerics: str,
+    runner: str | None,
+    samples: int | None,
+    seed: int,
+    input_file: Path | None,
+    keep_float_io: bool,
+    as_json: bool,
+) -> None:
+    """Compile MODEL, run the C in an emulator, and compare every output byte with the interpreter and, where installed, ai-edge-litert.
+
+    On a mismatch the first diverging tensor is named, where and by how much, and the exit code is 1.
+    """
+    if samples is not None and input_file is not None:
+        raise UsageError("--samples and --input exclude each other")
+    target = find_target(target_name, target_file)
+    result = verify(
+        model,
+        target,
+        numerics=numerics,
+        runner=runner if runner is not None else ("host" if target.is_host else "qemu"),
+        samples=samples if samples is not None else 2,
+        seed=seed,
+        input_file=input_file,
+        keep_float_io=keep_float_io,
+    )
+    if as_json:
+        facts = {
+            "equal": True,
+            "samples": result.samples,
+            "outputs_compared": result.outputs_compared,
+            "references": list(result.references),
+            "instructions": result.run.instructions,
+            "notes": list(result.notes),
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    counted = "" if result.run.instructions is None else f"; {result.run.instructions:,} instructions an inference"
+    against = " and ".join(result.references)
+    click.echo(f"equal: {result.outputs_compared} output values of {result.samples} samples, against {against}{counted}")
+    for note in result.notes:
+        click.echo(f"note: {note}")

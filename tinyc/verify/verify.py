@@ -1,0 +1,197 @@
+"""verify: compile, run in an emulator, compare with the desktop; on a mismatch find the first tensor that differs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from xdsl.dialects.builtin import FunctionType, ModuleOp
+from xdsl.dialects.func import ReturnOp
+
+from tinyc.api import Model, load
+from tinyc.errors import MismatchError, printable
+from tinyc.interpreter.evaluate import evaluate
+from tinyc.ir.edit import erase
+from tinyc.ir.nn_base import NNOp
+from tinyc.ir.nn_shape import ConstantOp
+from tinyc.numerics.profile import Profile
+from tinyc.passes.fold_constants import profile_of
+from tinyc.passes.manager import run_passes
+from tinyc.passes.registry import parse_passes
+from tinyc.passes.rewriting import main_block, main_function
+from tinyc.runners import RunResult, load_inputs, read_description, run_build
+from tinyc.runners.io import prepare_inputs
+from tinyc.targets import Target
+from tinyc.verify.desktop import NoReference, as_archive, comparable, interpret, random_samples, run_litert
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where two executions part: the tensor, how many of its elements differ, the first of them and the greatest difference."""
+
+    tensor: str
+    differing: int
+    elements: int
+    index: tuple[int, ...]
+    expected: float
+    found: float
+    greatest: float
+
+    def __str__(self) -> str:
+        return (
+            f"{printable(self.tensor)}: {self.differing} of {self.elements} elements differ, by at most {self.greatest:g}; "
+            f"first at {list(self.index)}: expected {self.expected:g}, found {self.found:g}"
+        )
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """A verification that passed: how much was compared with what, and the run itself."""
+
+    samples: int
+    outputs_compared: int
+    references: tuple[str, ...]
+    notes: tuple[str, ...]
+    run: RunResult
+
+
+def compare(name: str, expected: Array, found: Array) -> Divergence | None:
+    """None where both are equal, bit for bit (NaNs are equal to NaNs)."""
+    same = (expected == found) | ((expected != expected) & (found != found))
+    if bool(np.all(same)):
+        return None
+    difference = np.abs(expected.astype(np.float64) - found.astype(np.float64))
+    first = tuple(int(axis) for axis in np.argwhere(~same)[0])
+    return Divergence(name, int((~same).sum()), same.size, first, float(expected[first]), float(found[first]), float(np.nanmax(difference)))
+
+
+def verify(
+    path: str | Path,
+    target: str | Target,
+    *,
+    numerics: str = "litert",
+    runner: str = "qemu",
+    samples: int = 2,
+    seed: int = 0,
+    input_file: str | Path | None = None,
+    keep_float_io: bool = False,
+) -> VerifyResult:
+    """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert.
+
+    Raises MismatchError naming the first diverging tensor, and everything that loading, compiling and running raise.
+    """
+    model, profile = load(path), profile_of(numerics)
+    compiled = model.compile(target, numerics=numerics, keep_float_io=keep_float_io, measure=False)
+    # The reference is the network as it came from the file; only the boundary is what the C has.
+    reference = model.module.clone()
+    if not keep_float_io:
+        run_passes(reference, parse_passes("strip-io-quantization"))
+    with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
+        build = compiled.write(Path(folder) / "build")
+        if input_file is not None:
+            prepared = prepare_inputs(read_description(build), load_inputs(Path(input_file)))
+            data = [[np.asarray(array[number]) for array in prepared.arrays] for number in range(prepared.count)]
+        else:
+            data = random_samples(reference, samples, seed)
+        result = run_build(build, runner, as_archive(data))
+        outputs = [[result.outputs[f"output_{k}"][number] for k in range(len(result.outputs))] for number in range(len(data))]
+    expected = interpret(reference, data, profile)
+    references, notes = ["interpreter"], []
+    for number, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
+        if any(compare("", b, a) for a, b in zip(ours, theirs, strict=True)):
+            raise MismatchError(_explain(model, target, profile, runner, data[number], ours, theirs, keep_float_io))
+    if profile is not Profile.LITERT:
+        notes.append(f"ai-edge-litert computes the litert numerics; there is no desktop reference for {profile.value} but the interpreter")
+    elif Path(path).suffix != ".tflite":
+        notes.append("ai-edge-litert reads TFLite files only")
+    else:
+        try:
+            _compare_litert(Path(path), reference, data, outputs)
+            references.append("ai-edge-litert")
+        except NoReference as reason:
+            notes.append(str(reason))
+    compared = sum(array.size for sample in outputs for array in sample)
+    return VerifyResult(len(data), compared, tuple(references), (*notes, *result.notes), result)
+
+
+def _compare_litert(path: Path, reference: ModuleOp, data: Sequence[Sequence[Array]], outputs: Sequence[Sequence[Array]]) -> None:
+    for number, (ours, theirs) in enumerate(zip(outputs, run_litert(path, reference, data), strict=True)):
+        for index, (a, b) in enumerate(zip(comparable(ours, theirs, reference), theirs, strict=True)):
+            found = compare(f"output {index}", b.reshape(a.shape), a)
+            if found is not None:
+                raise MismatchError(f"the C equals the interpreter, but not ai-edge-litert, on sample {number}: {found}")
+
+
+def _explain(
+    model: Model,
+    target: str | Target,
+    profile: Profile,
+    runner: str,
+    sample: Sequence[Array],
+    ours: Sequence[Array],
+    theirs: Sequence[Array],
+    keep_float_io: bool,
+) -> str:
+    outputs = [f"output {index}" for index in range(len(ours))]
+    differing = [found for name, a, b in zip(outputs, ours, theirs, strict=True) if (found := compare(name, b, a)) is not None]
+    text = f"the C does not compute what the interpreter does: {differing[0]}"
+    first = first_divergence(model, target, profile, runner, sample, keep_float_io)
+    return f"{text}; first diverging tensor: {first}" if first else f"{text}; no shorter part of the network diverges by itself"
+
+
+def first_divergence(
+    model: Model, target: str | Target, profile: Profile, runner: str, sample: Sequence[Array], keep_float_io: bool = False
+) -> Divergence | None:
+    """The first tensor, in order of execution, at which the network cut off there differs in C from the interpreter; by bisection.
+
+    Tensors inside a stream never exist as a whole, so instead of looking into a run the network is compiled up to a tensor and run again.
+    """
+    module = model.module.clone()
+    strip = "" if keep_float_io else "strip-io-quantization,"
+    simplify = f"{strip}fold-constants{{numerics={profile.value}}},canonicalize,fold-pad,fuse-activation,canonicalize,eliminate-dead-code"
+    run_passes(module, parse_passes(simplify))
+    tensors: list[tuple[NNOp, Array]] = []
+    evaluate(module, sample, profile, lambda op, array: tensors.append((op, array)))
+    computed = [(op, array) for op, array in tensors if not isinstance(op, ConstantOp)]
+    order = list(main_block(module).ops)
+
+    def divergence(number: int) -> Divergence | None:
+        op, expected = computed[number]
+        part = Model(model.name, cut_module(module, order.index(op)))
+        with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
+            build = part.compile(target, numerics=profile.value, keep_float_io=True, measure=False).write(Path(folder) / "build")
+            arrays = {f"input_{index}": array for index, array in enumerate(sample)}
+            found = run_build(build, runner, arrays).outputs["output_0"]
+        return compare(op.layer, expected, found)
+
+    low, high, at_high = -1, len(computed) - 1, divergence(len(computed) - 1)
+    while at_high is not None and high - low > 1:
+        middle = (low + high) // 2
+        found = divergence(middle)
+        if found is not None:
+            high, at_high = middle, found
+        else:
+            low = middle
+    return at_high
+
+
+def cut_module(module: ModuleOp, position: int) -> ModuleOp:
+    """A copy of `module` whose `main` returns the result of its op number `position` and nothing else."""
+    part = module.clone()
+    function = main_function(part)
+    block = main_block(part)
+    operation, terminator = list(block.ops)[position], block.last_op
+    assert terminator is not None
+    result = operation.results[0]
+    erase(terminator)
+    block.add_op(ReturnOp(result))
+    function.properties["function_type"] = FunctionType.from_lists([argument.type for argument in block.args], [result.type])
+    part.attributes.pop("output_names", None)
+    return part
