@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.passes import ModulePass
 
 from tinyc.driver.compile import CompiledNetwork, compile_module
 from tinyc.driver.pipeline import CompileOptions
@@ -15,6 +14,8 @@ from tinyc.driver.write import write_build
 from tinyc.errors import UsageError
 from tinyc.frontends.load import load_model
 from tinyc.passes.fold_constants import profile_of
+from tinyc.passes.manager import Instruments
+from tinyc.passes.registry import Insertion
 from tinyc.report.memory import MemoryReport
 from tinyc.report.text import report_text
 from tinyc.runners import RunResult, run_build
@@ -69,7 +70,8 @@ class Model:
         keep_float_io: bool = False,
         passes: str | None = None,
         measure: bool = True,
-        after_pass: Callable[[ModulePass, ModuleOp], None] | None = None,
+        insertions: Sequence[Insertion] = (),
+        instruments: Instruments | None = None,
     ) -> Compiled:
         """C for `target` (a name from `tinyc targets`, or a Target).
 
@@ -78,7 +80,7 @@ class Model:
         """
         chosen = load_target(target) if isinstance(target, str) else target
         options = CompileOptions(profile_of(numerics), name, keep_float_io, passes, measure)
-        return Compiled(compile_module(self.module, self.name, chosen, options, after_pass))
+        return Compiled(compile_module(self.module, self.name, chosen, options, insertions, instruments))
 
 
 def load(path: str | Path) -> Model:

@@ -68,6 +68,10 @@ class PassError(TinycError):
     """A pass failed, or what it produced does not verify; names the pass."""
 
 
+class PluginError(TinycError):
+    """A plug-in cannot be loaded, clashes with another or fails; names the plug-in."""
+
+
 class ToolError(TinycError):
     """A compiler, linker or emulator is missing or failed; the text says which, and how to install it."""
 

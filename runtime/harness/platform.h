@@ -28,7 +28,9 @@ uint32_t *tinyc_platform_stack_limit(void);
 int tinyc_harness_run(void);
 
 /* The stack pointer of the function that uses it; TINYC_STACK_KNOWN is 0 on machines where it is not known how to read it. */
-#if defined(__arm__)
+#if defined(TINYC_SANITIZE)
+#define TINYC_STACK_KNOWN 0
+#elif defined(__arm__)
 #define TINYC_STACK_KNOWN 1
 #define TINYC_READ_STACK_POINTER(variable) __asm__ volatile("mov %0, sp" : "=r"(variable))
 #elif defined(__x86_64__)
@@ -39,6 +41,17 @@ int tinyc_harness_run(void);
 #define TINYC_READ_STACK_POINTER(variable) __asm__ volatile("mov %0, sp" : "=r"(variable))
 #else
 #define TINYC_STACK_KNOWN 0
+#endif
+
+/* With AddressSanitizer (TINYC_SANITIZE) memory can be made untouchable for a while; elsewhere these do nothing. */
+#if defined(TINYC_SANITIZE)
+void __asan_poison_memory_region(void const volatile *address, size_t bytes);
+void __asan_unpoison_memory_region(void const volatile *address, size_t bytes);
+#define TINYC_FORBID(address, bytes) __asan_poison_memory_region(address, bytes)
+#define TINYC_ALLOW(address, bytes) __asan_unpoison_memory_region(address, bytes)
+#else
+#define TINYC_FORBID(address, bytes) ((void)0)
+#define TINYC_ALLOW(address, bytes) ((void)0)
 #endif
 
 /* On the part the arena has a place of its own in the linker script; zeroed at start-up nowhere. */

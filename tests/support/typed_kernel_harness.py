@@ -33,6 +33,8 @@ class TypedCase:
     tables: tuple[Table, ...] = ()
     overwrites: int | None = None
     name: str = ""
+    row: int | None = None
+    """Number of the output row, for a body that asks for it."""
 
 
 def _copy(index: int, label: str, values: Values, c_type: str) -> tuple[str, str]:
@@ -74,7 +76,8 @@ def _case_text(index: int, case: TypedCase, symbol: str) -> str:
         body += [f"{symbol}_row(input0[{row}], {row}, accumulator{extra});" for row in range(len(case.inputs[0]))]
         body.append(f"{symbol}_finish(accumulator, output{extra});")
     else:
-        body.append(f"{symbol}({', '.join([*arguments, 'output', *constants])});")
+        numbers = [] if case.row is None else [str(case.row)]
+        body.append(f"{symbol}({', '.join([*arguments, 'output', *numbers, *constants])});")
     body.append(f"return compare({index}, (const int8_t *)(const void *)output, case{index}_expected, {expected.size});")
     lines = "".join(f"    {line}\n" for line in body)
     return text + f"static int case{index}(void)\n{{\n{lines}}}\n\n"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinyc.api import find_target, load
-from tinyc.cli.options import ir_printer, numerics_option, pass_options, target_options
-from tinyc.passes.manager import timing_table
+from tinyc.cli.options import numerics_option, target_options
+from tinyc.cli.pass_options import pass_options, take_pass_options
+from tinyc.driver.pipeline import CompileOptions, pipeline
+from tinyc.ir.text import print_module
+from tinyc.passes.fold_constants import profile_of
+from tinyc.passes.manager import run_passes, timing_table
+from tinyc.passes.registry import insert_passes
 from tinyc.report.text import summary_lines
 
 
@@ -32,25 +38,32 @@ def compile_command(
     keep_float_io: bool,
     passes: str | None,
     no_measure: bool,
-    print_ir_after_all: bool,
-    print_weights: bool,
-    timing: bool,
+    **arguments: Any,
 ) -> None:
     """Compile MODEL (int8 TFLite) to C specialised to it and to one target.
 
-    The folder then holds NAME.h, NAME.c, NAME_weights.c, the runtime headers they need, CMakeLists.txt and report.json.
+    The folder then holds NAME.h, NAME.c, NAME_weights.c, the headers they need, CMakeLists.txt and report.json. With --stop-after the
+    IR behind that pass is printed instead, and nothing is written.
     """
-    target = find_target(target_name, target_file)
-    compiled = load(model).compile(
+    target, options = find_target(target_name, target_file), take_pass_options(arguments)
+    loaded = load(model)
+    if options.stop_after is not None:
+        choices = CompileOptions(profile_of(numerics), name, keep_float_io, passes)
+        module = loaded.module.clone()
+        run_passes(module, insert_passes(pipeline(choices), options.inserted()), options.instruments())
+        click.echo(print_module(module, options.print_weights), nl=False)
+        return
+    compiled = loaded.compile(
         target,
         numerics=numerics,
         name=name,
         keep_float_io=keep_float_io,
         passes=passes,
         measure=not no_measure,
-        after_pass=ir_printer(print_ir_after_all, print_weights),
+        insertions=options.inserted(),
+        instruments=options.instruments(),
     )
-    if timing:
+    if options.timing:
         click.echo(timing_table(compiled.network.pass_times), err=True, nl=False)
     compiled.write(folder)
     click.echo("\n".join(summary_lines(compiled.report)))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tinyc.cli.options import ir_printer, pass_options
+from tinyc.cli.pass_options import pass_options, take_pass_options
 from tinyc.driver.write import OutputError
 from tinyc.errors import printable
 from tinyc.frontends.load import load_model
 from tinyc.ir.text import parse_module, print_module
 from tinyc.passes.manager import run_passes, timing_table
-from tinyc.passes.registry import parse_passes
+from tinyc.passes.registry import insert_passes, parse_passes
 
 
 @click.command("opt")
@@ -21,16 +22,18 @@ from tinyc.passes.registry import parse_passes
 @click.option("-p", "--passes", default="", help="Passes to run, e.g. 'canonicalize,fold-pad' or 'plan-memory{overlap=false}'.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the IR to this file instead of standard output.")
 @pass_options
-def opt_command(file: Path, passes: str, output: Path | None, print_ir_after_all: bool, print_weights: bool, timing: bool) -> None:
+def opt_command(file: Path, passes: str, output: Path | None, **arguments: Any) -> None:
     """Read FILE (IR text, `-` for standard input, or a TFLite model), run passes, verify after each, print the IR.
 
     Text printed without --print-weights refers to constants by digest: passes that need their values refuse it.
     """
+    options = take_pass_options(arguments)
+    pipeline = insert_passes(parse_passes(passes), options.inserted())
     module = parse_module(sys.stdin.read(), "<stdin>") if str(file) == "-" else load_model(file)
-    times = run_passes(module, parse_passes(passes), ir_printer(print_ir_after_all, print_weights))
-    if timing:
+    times = run_passes(module, pipeline, options.instruments())
+    if options.timing:
         click.echo(timing_table(times), err=True, nl=False)
-    text = print_module(module, print_weights)
+    text = print_module(module, options.print_weights)
     if output is None:
         click.echo(text, nl=False)
         return

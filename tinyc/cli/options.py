@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-from tinyc.ir.text import print_module
-
 Decorated = Callable[..., Any]
 
 
@@ -28,21 +26,3 @@ def numerics_option(command: Decorated) -> Decorated:
         show_default=True,
         help="Whose arithmetic the C reproduces bit for bit: ai-edge-litert's, or TensorFlow Lite Micro's.",
     )(command)
-
-
-def pass_options(command: Decorated) -> Decorated:
-    """`--print-ir-after-all`, `--print-weights` and `--timing`."""
-    command = click.option("--timing", is_flag=True, help="Print how long each pass took, to standard error.")(command)
-    command = click.option("--print-weights", is_flag=True, help="Print constants in full wherever IR is printed.")(command)
-    return click.option("--print-ir-after-all", is_flag=True, help="Print the IR after each pass, to standard error.")(command)
-
-
-def ir_printer(enabled: bool, print_weights: bool) -> Callable[[Any, Any], None] | None:
-    """What the pass manager calls after each pass."""
-    if not enabled:
-        return None
-
-    def show(current: Any, module: Any) -> None:
-        click.echo(f"// ----- IR after {current.name} -----\n{print_module(module, print_weights)}", err=True, nl=False)
-
-    return show

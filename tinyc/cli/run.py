@@ -11,6 +11,7 @@ import click
 from tinyc.errors import UsageError
 from tinyc.runners import RUNNERS, RunResult, load_inputs, random_inputs, read_description, run_build, save_outputs
 from tinyc.runners.base import DEFAULT_TIMEOUT_SECONDS
+from tinyc.toolchains import TOOLCHAINS
 
 
 @click.command("run")
@@ -33,6 +34,8 @@ from tinyc.runners.base import DEFAULT_TIMEOUT_SECONDS
     show_default=True,
     help="Time limit in seconds.",
 )
+@click.option("--toolchain", type=click.Choice(list(TOOLCHAINS)), help="Compiler for the emulators.  [default: gcc if installed, else zig]")
+@click.option("--sanitize", is_flag=True, help="Runner host: let AddressSanitizer and UndefinedBehaviorSanitizer watch the C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run_command(
     build: Path,
@@ -43,6 +46,8 @@ def run_command(
     output_path: Path | None,
     work_dir: Path | None,
     timeout: float,
+    toolchain: str | None,
+    sanitize: bool,
     as_json: bool,
 ) -> None:
     """Compile the C in folder BUILD, run it in an emulator or on this machine, and report outputs, instructions and stack."""
@@ -53,7 +58,7 @@ def run_command(
     else:
         count = 1 if random_count is None else random_count
         inputs, source = random_inputs(read_description(build), count, seed), f"random, seed {seed}"
-    result = run_build(build, runner, inputs, work_dir, timeout)
+    result = run_build(build, runner, inputs, work_dir, timeout, toolchain=toolchain, sanitize=sanitize)
     if output_path is not None:
         save_outputs(output_path, result.outputs)
     click.echo(json.dumps(result_facts(result, source, output_path), indent=2) if as_json else result_text(result, source, output_path))

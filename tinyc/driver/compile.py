@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
-from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files
 from tinyc.backends.cortexm.names import c_prefix
@@ -17,12 +16,13 @@ from tinyc.driver.measure import measure
 from tinyc.driver.pipeline import CompileOptions, pipeline
 from tinyc.errors import DoesNotFitError, UsageError, printable
 from tinyc.ir.mcu import StreamOp
-from tinyc.passes.manager import PassTime, run_passes
+from tinyc.passes.manager import Instruments, PassTime, run_passes
+from tinyc.passes.registry import Insertion, insert_passes
 from tinyc.report.memory import MemoryReport
 from tinyc.targets import Target
 from tinyc.version import VERSION
 
-DTYPES = {"i8": "int8", "i32": "int32", "f32": "float32"}
+DTYPES = {"i8": "int8", "i32": "int32", "i64": "int64", "f32": "float32"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def compile_module(
     model_name: str,
     target: Target,
     options: CompileOptions,
-    after_pass: Callable[[ModulePass, ModuleOp], None] | None = None,
+    insertions: Sequence[Insertion] = (),
+    instruments: Instruments | None = None,
 ) -> CompiledNetwork:
     """Runs the pipeline over a copy of `module` and emits C.
 
@@ -50,7 +51,7 @@ def compile_module(
     """
     name = c_prefix(options.name if options.name is not None else model_name)
     scheduled = module.clone()
-    times = run_passes(scheduled, pipeline(options), after_pass)
+    times = run_passes(scheduled, insert_passes(pipeline(options), insertions), instruments)
     if not any(isinstance(op, StreamOp) for op in scheduled.ops) or "arena_bytes" not in scheduled.attributes:
         raise UsageError("the pass pipeline leaves no planned schedule: it must contain select-kernels and plan-memory")
     report = memory_report(scheduled, name, target, options.numerics.value)

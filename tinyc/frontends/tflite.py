@@ -6,13 +6,16 @@ import hashlib
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, UnrealizedConversionCastOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tinyc.errors import Diagnostic, UnsupportedError
+from tinyc.frontends.tflite_dilation import fold_dilation
 from tinyc.frontends.tflite_node import Node, Refused, activation_type
 from tinyc.frontends.tflite_reader import Graph, OperatorInfo, damage_reported, read_graph
+from tinyc.frontends.tflite_refusals import REFUSALS
 from tinyc.frontends.tflite_rules import RULES
+from tinyc.frontends.tflite_uint8 import UINT8_OPS
 from tinyc.ir.nn_base import set_layer
 
 
@@ -23,7 +26,7 @@ def import_tflite(content: bytes, file: str) -> ModuleOp:
     """
     graph = read_graph(content, file)
     with damage_reported(file):
-        function = _import_graph(graph)
+        function = _import_graph(fold_dilation(graph))
     module = ModuleOp([function])
     module.attributes["source_sha256"] = StringAttr(hashlib.sha256(content).hexdigest())
     module.attributes["input_names"] = ArrayAttr([StringAttr(graph.tensors[index].name) for index in graph.inputs])
@@ -63,15 +66,21 @@ def _import_graph(graph: Graph) -> FuncOp:
 def _import_node(node: Node) -> None:
     rule = RULES.get(node.operator.op)
     if rule is None:
-        raise Refused("", "this op is not supported", f"supported are {', '.join(sorted(RULES))}")
-    operation = rule(node)
-    set_layer(operation, node.name)
+        raise Refused("", *REFUSALS.get(node.operator.op, ("this op is not supported", f"supported are {', '.join(sorted(RULES))}")))
+    if node.has_unsigned() and node.operator.op not in UINT8_OPS:
+        raise Refused("type", "this op is not supported on uint8 tensors", "convert the model to int8")
     try:
-        operation.verify()
+        made = rule(node)
+        operations = (made,) if isinstance(made, Operation) else tuple(made)
+        if len(operations) != len(node.operator.outputs):
+            raise Refused("outputs", f"expected {len(operations)} outputs, found {len(node.operator.outputs)}")
+        for index, operation in zip(node.operator.outputs, operations, strict=True):
+            set_layer(operation, node.graph.tensors[index].name)
+            operation.verify()
+            node.block.add_op(operation)
+            node.values[index] = operation.results[0]
     except VerifyException as error:
         raise Refused("", str(error).splitlines()[0]) from error
-    node.block.add_op(operation)
-    node.values[node.operator.outputs[0]] = operation.results[0]
 
 
 def _placeholder(block: Block, index: int, graph: Graph) -> SSAValue:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import tflite
-from xdsl.ir import Block, SSAValue
+from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tinyc.frontends.tflite_reader import Graph, OperatorInfo, TensorInfo
 from tinyc.ir.dense import DenseAttr
-from tinyc.ir.nn_base import set_layer
+from tinyc.ir.nn_base import constant_of, set_layer
 from tinyc.ir.nn_shape import ConstantOp
 from tinyc.ir.tensor_type import ELEMENT_BYTES, Tensor, TensorType
 from tinyc.numerics.activation import activation_bounds
+from tinyc.numerics.profile import Profile
 
 _ACTIVATIONS = {
     tflite.ActivationFunctionType.NONE: "none",
@@ -91,6 +94,21 @@ class Node:
             self.values[info.index] = self.constant(info, self.type_of(info))
         return self.values[info.index]
 
+    def known(self, position: int) -> npt.NDArray[Any] | None:
+        """Data of an input that the file holds or that rules have computed from constants; None where it is only known at run time."""
+        info = self.tensor(position)
+        if info.data is not None:
+            return info.data
+        data = constant_of(self.values[info.index]) if info.index in self.values else None
+        return None if data is None else data.array
+
+    def add(self, operation: Operation) -> SSAValue:
+        """Puts an op that the node needs on its way into the block; its result."""
+        set_layer(operation, self.name)
+        operation.verify()
+        self.block.add_op(operation)
+        return operation.results[0]
+
     def constant(self, info: TensorInfo, type: TensorType) -> SSAValue:
         """A constant op with the data of `info`."""
         assert info.data is not None
@@ -102,12 +120,26 @@ class Node:
     def integers(self, position: int, attribute: str) -> npt.NDArray[np.int64]:
         """A constant int32 or int64 input. Refuses the node when it is computed at run time."""
         info = self.tensor(position)
-        if info.data is None or info.element not in ("i32", "i64"):
+        known = self.known(position)
+        if known is None or info.element not in ("i32", "i64"):
             self.refuse(attribute, f"{attribute} must be a constant integer tensor", "export the model with static shapes")
-        return info.data.astype(np.int64)
+        return known.astype(np.int64)
 
     def clamp(self, activation: int) -> tuple[int, int]:
-        """Bounds of the output for a fused activation."""
+        """Bounds of the output for a fused activation, as the default profile rounds them."""
+        return self._bounds(activation, Profile.LITERT)
+
+    def clamp_of_own_kernel(self, activation: int) -> tuple[int, int]:
+        """`clamp` of an op that XNNPACK leaves to LiteRT's own kernel: both profiles round its bounds in the same way."""
+        return self._bounds(activation, Profile.TFLM)
+
+    def activation(self, activation: int) -> dict[str, Attribute]:
+        """The property `activation` where the profiles round its bounds differently, otherwise nothing."""
+        if self._bounds(activation, Profile.LITERT) == self._bounds(activation, Profile.TFLM):
+            return {}
+        return {"activation": StringAttr(_ACTIVATIONS[activation])}
+
+    def _bounds(self, activation: int, profile: Profile) -> tuple[int, int]:
         name = _ACTIVATIONS.get(activation)
         if name is None:
             self.refuse(
@@ -116,7 +148,16 @@ class Node:
         output = self.output_type().data
         if output.scale is None:
             self.refuse("output", "the output is not quantised", "quantise the whole model to int8")
-        return activation_bounds(name, output.scale, output.zero_point)
+        return activation_bounds(name, output.scale, output.zero_point, profile)
+
+    def has_unsigned(self) -> bool:
+        """Whether an input or output of the node is uint8 in the file."""
+        indices = [index for index in (*self.operator.inputs, *self.operator.outputs) if index >= 0]
+        return any(self.graph.tensors[index].unsigned for index in indices)
+
+
+Rule = Callable[[Node], Operation | Sequence[Operation]]
+"""From a node to the op that computes its output, or to one op for each of its outputs."""
 
 
 def activation_type(tensor: TensorInfo) -> TensorType:

@@ -17,6 +17,8 @@ from tinyc.errors import ModelError, printable
 
 ELEMENT_TYPES = {
     tflite.TensorType.INT8: "i8",
+    # A quantised uint8 tensor is an int8 tensor whose values and zero point are 128 lower; _read_tensor makes it one.
+    tflite.TensorType.UINT8: "i8",
     tflite.TensorType.INT32: "i32",
     tflite.TensorType.FLOAT32: "f32",
     tflite.TensorType.INT64: "i64",
@@ -31,7 +33,10 @@ _OP_NAMES = {value: name for name, value in vars(tflite.BuiltinOperator).items()
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor of the graph. `element` is None for a type that tinyc does not know, whose name is then `type_name`."""
+    """One tensor of the graph. `element` is None for a type that tinyc does not know, whose name is then `type_name`.
+
+    uint8 tensors are given as int8: `data` and `zero_points` are 128 lower than in the file, and `unsigned` is set.
+    """
 
     index: int
     name: str
@@ -46,9 +51,22 @@ class TensorInfo:
     variable: bool
 
     @property
+    def unsigned(self) -> bool:
+        """Whether the file has uint8 here."""
+        return self.type_name == "UINT8"
+
+    @property
     def has_valid_scales(self) -> bool:
         """Whether all scales are positive numbers; biases of some files carry a scale of 0, which nobody reads."""
         return bool(np.isfinite(self.scales).all() and (self.scales > 0).all())
+
+
+@dataclass(frozen=True)
+class FoldedDilation:
+    """What SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND around a convolution amount to: dilation, and padding at top, left, bottom, right."""
+
+    block: tuple[int, int]
+    pads: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,7 @@ class OperatorInfo:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Any
+    dilation: FoldedDilation | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +167,9 @@ def _read_tensor(model: Any, tensor: Any, index: int, file: str) -> TensorInfo:
         if len(raw) != expected:
             raise ModelError(f"{where}: {len(raw)} bytes of data, shape {list(shape)} of {element} needs {expected}")
         data = np.frombuffer(raw, NUMPY_TYPES[element]).reshape(shape)
+    if tensor.Type() == tflite.TensorType.UINT8:
+        zero_points = (zero_points if zero_points.size else np.zeros(1, np.int64)) - 128
+        data = data ^ np.int8(-128) if data is not None else None
     type_name = _TYPE_NAMES.get(tensor.Type(), str(tensor.Type()))
     sparse, variable = tensor.Sparsity() is not None, bool(tensor.IsVariable())
     return TensorInfo(index, name, shape, element, type_name, scales, zero_points, dimension, data, sparse, variable)

@@ -14,13 +14,21 @@ from tinyc.interpreter.ops import EVALUATORS, Array
 from tinyc.ir.nn_base import NNOp, tensor_of
 from tinyc.ir.tensor_type import NUMPY_TYPES
 from tinyc.numerics.profile import Profile
+from tinyc.plugins import additions
 
 Observer = Callable[[NNOp, Array], None]
 
 
 def evaluate_op(op: NNOp, operands: Sequence[Array], profile: Profile) -> Array:
     """Result of one op."""
-    result = EVALUATORS[type(op)](op, operands, profile)
+    evaluator = EVALUATORS.get(type(op))
+    if evaluator is None:
+        addition = additions("evaluators").get(op.name)
+        if addition is None:
+            raise ModelError(f"cannot evaluate {op.name}: neither tinyc nor a plug-in knows how")
+        evaluator = addition.load()
+        assert evaluator is not None
+    result = evaluator(op, operands, profile)
     assert result.shape == op.out.shape, f"{op.name} computed the shape {result.shape}"
     assert result.dtype == NUMPY_TYPES[op.out.element], f"{op.name} computed {result.dtype}"
     return result
@@ -48,7 +56,8 @@ def evaluate(module: ModuleOp, inputs: Sequence[Array], profile: Profile, observ
     remaining = {value: len(list(value.uses)) for value in [*block.args, *(result for op in block.ops for result in op.results)]}
     for op in block.ops:
         if isinstance(op, ReturnOp):
-            return [np.ascontiguousarray(values[value]) for value in op.operands]
+            # Not ascontiguousarray, which makes a vector of a scalar.
+            return [np.asarray(values[value], order="C") for value in op.operands]
         if not isinstance(op, NNOp):
             raise ModelError(f"cannot evaluate {op.name}: the interpreter runs the nn level")
         values[op.results[0]] = evaluate_op(op, [values[operand] for operand in op.operands], profile)

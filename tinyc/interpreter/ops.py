@@ -10,18 +10,24 @@ import numpy.typing as npt
 from xdsl.ir import Operation
 
 from tinyc.interpreter.convolution import convolution_accumulator, depthwise_accumulator, image_windows
+from tinyc.interpreter.movement import MOVEMENT_EVALUATORS
 from tinyc.interpreter.plans import (
     add_plan,
+    clamp_bounds,
     convolution_plan,
     fully_connected_plan,
     mean_op_plan,
     mul_plan,
     pool_plan,
+    prelu_op_plan,
     scale_of,
     softmax_op_plan,
+    sub_plan,
+    unary_op_table,
 )
-from tinyc.ir.nn_elementwise import AddOp, ClampOp, DequantizeOp, MulOp, QuantizeOp, SoftmaxOp
+from tinyc.ir.nn_elementwise import AddOp, ClampOp, DequantizeOp, MaximumOp, MinimumOp, MulOp, QuantizeOp, SoftmaxOp, SubOp
 from tinyc.ir.nn_shape import ConstantOp, FullyConnectedOp, MeanOp, PadOp, ReshapeOp, TransposeOp
+from tinyc.ir.nn_unary import PReluOp, UnaryOp
 from tinyc.ir.nn_window import AveragePool2DOp, Conv2DOp, ConvolutionOp, DepthwiseConv2DOp, MaxPool2DOp
 from tinyc.numerics.mean import apply_mean
 from tinyc.numerics.pooling import average_pool, max_pool
@@ -66,16 +72,36 @@ def _mul(op: MulOp, operands: Sequence[Array], profile: Profile) -> Array:
     return mul_plan(op, profile).apply(operands[0], operands[1])
 
 
+def _sub(op: SubOp, operands: Sequence[Array], profile: Profile) -> Array:
+    return sub_plan(op, profile).apply(operands[0], operands[1])
+
+
+def _maximum(op: MaximumOp, operands: Sequence[Array], profile: Profile) -> Array:
+    return np.maximum(operands[0], operands[1])
+
+
+def _minimum(op: MinimumOp, operands: Sequence[Array], profile: Profile) -> Array:
+    return np.minimum(operands[0], operands[1])
+
+
+def _unary(op: UnaryOp, operands: Sequence[Array], profile: Profile) -> Array:
+    return unary_op_table(op, profile)[operands[0].astype(np.int64) + 128]
+
+
+def _prelu(op: PReluOp, operands: Sequence[Array], profile: Profile) -> Array:
+    return prelu_op_plan(op, profile).apply(operands[0], operands[1])
+
+
 def _clamp(op: ClampOp, operands: Sequence[Array], profile: Profile) -> Array:
-    return np.clip(operands[0], *op.clamp_pair())
+    return np.clip(operands[0], *clamp_bounds(op, profile))
 
 
 def _max_pool(op: MaxPool2DOp, operands: Sequence[Array], profile: Profile) -> Array:
-    return max_pool(pool_plan(op), operands[0])
+    return max_pool(pool_plan(op, profile), operands[0])
 
 
 def _average_pool(op: AveragePool2DOp, operands: Sequence[Array], profile: Profile) -> Array:
-    return average_pool(pool_plan(op), operands[0])
+    return average_pool(pool_plan(op, profile), operands[0])
 
 
 def _mean(op: MeanOp, operands: Sequence[Array], profile: Profile) -> Array:
@@ -87,7 +113,7 @@ def _softmax(op: SoftmaxOp, operands: Sequence[Array], profile: Profile) -> Arra
 
 
 def _pad(op: PadOp, operands: Sequence[Array], profile: Profile) -> Array:
-    return np.pad(operands[0], op.pads(), constant_values=op.out.zero_point)
+    return np.pad(operands[0], op.pads(), constant_values=op.pad_value())
 
 
 def _reshape(op: ReshapeOp, operands: Sequence[Array], profile: Profile) -> Array:
@@ -121,11 +147,17 @@ EVALUATORS: Mapping[type[Operation], Evaluator] = {
     DequantizeOp: _dequantize,
     FullyConnectedOp: _fully_connected,
     MaxPool2DOp: _max_pool,
+    MaximumOp: _maximum,
     MeanOp: _mean,
+    MinimumOp: _minimum,
     MulOp: _mul,
+    PReluOp: _prelu,
     PadOp: _pad,
     QuantizeOp: _quantize,
     ReshapeOp: _reshape,
     SoftmaxOp: _softmax,
+    SubOp: _sub,
     TransposeOp: _transpose,
+    UnaryOp: _unary,
+    **MOVEMENT_EVALUATORS,
 }

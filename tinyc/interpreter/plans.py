@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from tinyc.ir.nn_base import tensor_of
-from tinyc.ir.nn_elementwise import AddOp, BinaryOp, MulOp, SoftmaxOp
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyc.ir.nn_base import ClampedOp, tensor_of
+from tinyc.ir.nn_elementwise import AddOp, BinaryOp, MulOp, SoftmaxOp, SubOp
+from tinyc.ir.nn_movement import ResizeBilinearOp, ResizeNearestOp
 from tinyc.ir.nn_shape import FullyConnectedOp, MeanOp
-from tinyc.ir.nn_window import ConvolutionOp, PoolOp
+from tinyc.ir.nn_unary import PReluOp, UnaryOp
+from tinyc.ir.nn_window import AveragePool2DOp, ConvolutionOp, PoolOp
 from tinyc.ir.tensor_type import Tensor
-from tinyc.numerics.addition import AdditionPlan, addition_plan
+from tinyc.numerics.activation import activation_bounds
+from tinyc.numerics.addition import AdditionPlan, FixedPointAddition, addition_plan
 from tinyc.numerics.mean import MeanPlan, mean_plan
-from tinyc.numerics.multiplication import MultiplicationPlan, multiplication_plan
-from tinyc.numerics.pooling import PoolingPlan
+from tinyc.numerics.multiplication import FixedPointMultiplication, MultiplicationPlan, multiplication_plan
+from tinyc.numerics.pooling import GlobalAverage, PoolingPlan
+from tinyc.numerics.prelu import PReluPlan, prelu_plan
 from tinyc.numerics.profile import Profile
 from tinyc.numerics.requantize import ChannelRequantization, channel_requantization
+from tinyc.numerics.resize import AxisInterpolation, axis_interpolation, nearest_indices
 from tinyc.numerics.softmax import SoftmaxPlan, softmax_plan
+from tinyc.numerics.unary import UnaryQuantization, unary_table
 
 
 def scale_of(tensor: Tensor) -> float:
@@ -22,39 +33,96 @@ def scale_of(tensor: Tensor) -> float:
     return tensor.scale
 
 
-def convolution_plan(op: ConvolutionOp, profile: Profile) -> ChannelRequantization:
-    """Requantisation of a convolution or depthwise convolution."""
+def clamp_bounds(op: ClampedOp, profile: Profile) -> tuple[int, int]:
+    """Lower and upper bound of the result, an activation's as `profile` rounds them."""
+    if op.activation is None:
+        return op.clamp_pair()
+    return activation_bounds(op.activation.data, scale_of(op.out), op.out.zero_point, profile)
+
+
+def _requantization(
+    op: ConvolutionOp | FullyConnectedOp, profile: Profile, *, single_precision_product: bool = False
+) -> ChannelRequantization:
     out = op.out
     scales = (scale_of(op.operand_tensor(0)), op.weight_scales.array, scale_of(out))
-    return channel_requantization(profile, *scales, out.zero_point, *op.clamp_pair())
+    plan = channel_requantization(
+        profile, *scales, out.zero_point, *clamp_bounds(op, profile), single_precision_product=single_precision_product
+    )
+    # Layers that XNNPACK does not take have their bounds rounded by the kernel that does.
+    minimum, maximum = clamp_bounds(op, plan.profile)
+    return replace(plan, minimum=minimum, maximum=maximum)
+
+
+def convolution_plan(op: ConvolutionOp, profile: Profile) -> ChannelRequantization:
+    """Requantisation of a convolution or depthwise convolution."""
+    return _requantization(op, profile if op.fixed_point is None else Profile.TFLM)
 
 
 def fully_connected_plan(op: FullyConnectedOp, profile: Profile) -> ChannelRequantization:
     """Requantisation of a fully connected layer; TFLite forms the multiplier of a per-tensor one in single precision."""
-    out, weight_scales = op.out, op.weight_scales.array
-    scales = (scale_of(op.operand_tensor(0)), weight_scales, scale_of(out))
-    return channel_requantization(profile, *scales, out.zero_point, *op.clamp_pair(), single_precision_product=weight_scales.size == 1)
+    return _requantization(op, profile, single_precision_product=op.weight_scales.array.size == 1)
 
 
-def _binary(op: BinaryOp) -> tuple[tuple[float, float], tuple[int, int], float, int, int, int]:
-    first, second, out = op.operand_tensor(0), op.operand_tensor(1), op.out
-    return (scale_of(first), scale_of(second)), (first.zero_point, second.zero_point), scale_of(out), out.zero_point, *op.clamp_pair()
+Binary = tuple[tuple[float, float], tuple[int, int], float, int, int, int]
+
+
+def _binary(op: BinaryOp, profile: Profile, order: tuple[int, int] = (0, 1)) -> Binary:
+    first, second, out = op.operand_tensor(order[0]), op.operand_tensor(order[1]), op.out
+    bounds = clamp_bounds(op, profile)
+    return (scale_of(first), scale_of(second)), (first.zero_point, second.zero_point), scale_of(out), out.zero_point, *bounds
 
 
 def add_plan(op: AddOp, profile: Profile) -> AdditionPlan:
     """Constants of an addition."""
-    return addition_plan(profile, *_binary(op))
+    return _addition(op, profile, (0, 1), (1, 1))
+
+
+def sub_plan(op: SubOp, profile: Profile, swapped: bool = False) -> AdditionPlan:
+    """Constants of a subtraction as an addition; `swapped` for a caller that gives it the operands in the other order."""
+    return _addition(op, profile, (1, 0) if swapped else (0, 1), (-1, 1) if swapped else (1, -1))
+
+
+def _addition(op: BinaryOp, profile: Profile, order: tuple[int, int], signs: tuple[int, int]) -> AdditionPlan:
+    plan = addition_plan(profile, *_binary(op, profile, order), signs)
+    if isinstance(plan, FixedPointAddition):
+        # XNNPACK does not take the op, and so does not round its bounds.
+        plan = addition_plan(profile, *_binary(op, Profile.TFLM, order), signs)
+    return plan
 
 
 def mul_plan(op: MulOp, profile: Profile) -> MultiplicationPlan:
     """Constants of a multiplication."""
-    return multiplication_plan(profile, *_binary(op))
+    plan = multiplication_plan(profile, *_binary(op, profile))
+    if isinstance(plan, FixedPointMultiplication):
+        plan = multiplication_plan(profile, *_binary(op, Profile.TFLM))
+    return plan
 
 
-def pool_plan(op: PoolOp) -> PoolingPlan:
+def prelu_op_plan(op: PReluOp, profile: Profile) -> PReluPlan:
+    """Constants of a PRELU."""
+    source, slope, out = op.operand_tensor(0), op.operand_tensor(1), op.out
+    return prelu_plan(profile, scale_of(source), source.zero_point, scale_of(slope), slope.zero_point, scale_of(out), out.zero_point)
+
+
+def unary_op_table(op: UnaryOp, profile: Profile) -> npt.NDArray[np.int8]:
+    """(256,) results for the inputs -128 to 127. Raises ValueError for scales that the references do not take."""
+    source, out = op.operand_tensor(0), op.out
+    quantization = UnaryQuantization(scale_of(source), source.zero_point, scale_of(out), out.zero_point)
+    alpha = None if op.alpha is None else float(op.alpha.value.data)
+    return unary_table(op.function.data, profile, quantization, alpha, own_kernel=op.own_kernel is not None)
+
+
+def pool_plan(op: PoolOp, profile: Profile) -> PoolingPlan:
     """Geometry and bounds of a pool."""
     top, left, bottom, right = op.pad_list()
-    return PoolingPlan(op.kernel_size(), op.stride_pair(), (top, bottom, left, right), *op.clamp_pair())
+    unsigned = isinstance(op, AveragePool2DOp) and op.unsigned is not None
+    return PoolingPlan(op.kernel_size(), op.stride_pair(), (top, bottom, left, right), *clamp_bounds(op, profile), unsigned)
+
+
+def global_average_plan(op: AveragePool2DOp, profile: Profile) -> GlobalAverage:
+    """Count and bounds of a pool over the whole image."""
+    height, width = op.kernel_size()
+    return GlobalAverage(height * width, *clamp_bounds(op, profile), op.unsigned is not None)
 
 
 def mean_op_plan(op: MeanOp, profile: Profile) -> MeanPlan:
@@ -67,3 +135,17 @@ def mean_op_plan(op: MeanOp, profile: Profile) -> MeanPlan:
 def softmax_op_plan(op: SoftmaxOp, profile: Profile) -> SoftmaxPlan:
     """Table or constants of a softmax."""
     return softmax_plan(profile, scale_of(tensor_of(op.input)), float(op.beta.value.data))
+
+
+def nearest_axes(op: ResizeNearestOp, profile: Profile) -> tuple[list[int], list[int]]:
+    """The input row of each output row, and the input column of each output column."""
+    sizes = zip(op.source().shape[1:3], op.out.shape[1:3], strict=True)
+    rows, columns = (nearest_indices(profile, size, outputs, *op.flags()).tolist() for size, outputs in sizes)
+    return rows, columns
+
+
+def bilinear_axes(op: ResizeBilinearOp, profile: Profile) -> tuple[AxisInterpolation, AxisInterpolation]:
+    """Indices and weights of rows and of columns."""
+    sizes = zip(op.source().shape[1:3], op.out.shape[1:3], strict=True)
+    rows, columns = (axis_interpolation(profile, size, outputs, *op.flags()) for size, outputs in sizes)
+    return rows, columns

@@ -66,23 +66,25 @@ class KernelAttr(ParametrizedAttribute):
 
 @irdl_attr_definition
 class RowAccessAttr(ParametrizedAttribute):
-    """`#mcu.rows<window, stride, dilation, pad>`: input rows of an output row, see memory.row_access."""
+    """`#mcu.rows<window, stride, dilation, pad, divisor>`: input rows of an output row, see memory.row_access."""
 
     name = "mcu.rows"
     window: IntAttr
     stride: IntAttr
     dilation: IntAttr
     pad: IntAttr
+    divisor: IntAttr
 
     @staticmethod
     def of(access: RowAccess) -> RowAccessAttr:
         """The attribute for `access`."""
-        return RowAccessAttr(IntAttr(access.window), IntAttr(access.stride), IntAttr(access.dilation), IntAttr(access.pad))
+        fields = (access.window, access.stride, access.dilation, access.pad, access.divisor)
+        return RowAccessAttr(*(IntAttr(field) for field in fields))
 
     @property
     def access(self) -> RowAccess:
         """The plain data."""
-        return RowAccess(self.window.data, self.stride.data, self.dilation.data, self.pad.data)
+        return RowAccess(self.window.data, self.stride.data, self.dilation.data, self.pad.data, self.divisor.data)
 
 
 def number(value: int) -> IntegerAttr:

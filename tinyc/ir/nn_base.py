@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from xdsl.dialects.builtin import DenseArrayBase, StringAttr, i64
 from xdsl.ir import Operation, SSAValue
-from xdsl.irdl import IRDLOperation, ParsePropInAttrDict, operand_def, result_def, traits_def
+from xdsl.irdl import IRDLOperation, ParsePropInAttrDict, operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.irdl import IRDLOption as _Option
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
@@ -44,6 +44,11 @@ class NNOp(IRDLOperation, ABC):
         """Name of the node that this op came from (set by front ends), or the op's own name."""
         name = self.attributes.get("layer")
         return name.data if isinstance(name, StringAttr) else self.name
+
+    @property
+    def title(self) -> str:
+        """TITLE, or something more telling."""
+        return self.TITLE
 
     @property
     def out(self) -> Tensor:
@@ -83,6 +88,26 @@ class NNOp(IRDLOperation, ABC):
 
     def verify_op(self) -> None:
         """Further checks of one op; raises VerifyException."""
+
+
+class ClampedOp(NNOp):
+    """An int8 result limited to `clamp`.
+
+    `activation` is there only where the numerics profiles round the bounds of a fused activation differently (its real bound lies half-way
+    between two quantised values): numerics then forms the bounds from its name, and `clamp` holds those of the default profile.
+    """
+
+    clamp = prop_def(DenseArrayBase)
+    activation = opt_prop_def(StringAttr)
+
+    def clamp_pair(self) -> tuple[int, int]:
+        """Lower and upper bound of the quantised result."""
+        lower, upper = self.clamp.get_values()
+        return int(lower), int(upper)
+
+    def verify_op(self) -> None:
+        require_clamp(tuple(self.clamp.get_values()))
+        require(self.activation is None or self.out.scale is not None, "an activation needs a quantised result")
 
 
 class ElementwiseOp(NNOp):

@@ -1,14 +1,14 @@
-"""`nn` ops that work element by element or row by row: add, mul, softmax, quantize, dequantize, clamp."""
+"""`nn` ops that work element by element or row by row: add, sub, mul, maximum, minimum, softmax, quantize, dequantize, clamp."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import DenseArrayBase, Float32Type, FloatAttr
+from xdsl.dialects.builtin import Float32Type, FloatAttr
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
 
-from tinyc.ir.nn_base import OPTIONS, PURE, ElementwiseOp, NNOp, require, require_clamp, require_int8, tensor_of
+from tinyc.ir.nn_base import OPTIONS, PURE, ClampedOp, ElementwiseOp, NNOp, require, require_int8, tensor_of
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import EACH_ROW, RowAccess
 
@@ -22,13 +22,12 @@ def broadcast_shapes(left: Sequence[int], right: Sequence[int]) -> tuple[int, ..
     return tuple(b if a == 1 else a for a, b in zip(left, right, strict=True))
 
 
-class BinaryOp(NNOp):
-    """Two int8 operands that broadcast as in numpy, an int8 result clamped to `clamp`."""
+class BroadcastingOp(NNOp):
+    """Two int8 operands that broadcast as in numpy, an int8 result."""
 
     lhs = operand_def(TensorType)
     rhs = operand_def(TensorType)
     result = result_def(TensorType)
-    clamp = prop_def(DenseArrayBase)
     irdl_options = OPTIONS
     traits = traits_def(PURE)
     assembly_format = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)"
@@ -40,11 +39,6 @@ class BinaryOp(NNOp):
         assert shape is not None
         return shape
 
-    def clamp_pair(self) -> tuple[int, int]:
-        """Lower and upper bound of the quantised result."""
-        lower, upper = self.clamp.get_values()
-        return int(lower), int(upper)
-
     def row_access(self, operand: int) -> RowAccess | None:
         return EACH_ROW if self.operand_tensor(operand).shape == self.out.shape else None
 
@@ -55,7 +49,14 @@ class BinaryOp(NNOp):
         require_int8(self.operand_tensor(0), "first operand")
         require_int8(self.operand_tensor(1), "second operand")
         require_int8(self.out, "result")
-        require_clamp(tuple(self.clamp.get_values()))
+
+
+class BinaryOp(BroadcastingOp, ClampedOp):
+    """A sum, difference or product, clamped."""
+
+    def verify_op(self) -> None:
+        BroadcastingOp.verify_op(self)
+        ClampedOp.verify_op(self)
 
 
 @irdl_op_definition
@@ -64,6 +65,39 @@ class AddOp(BinaryOp):
 
     name = "nn.add"
     TITLE: ClassVar[str] = "ADD"
+
+
+@irdl_op_definition
+class SubOp(BinaryOp):
+    """The first tensor minus the second."""
+
+    name = "nn.sub"
+    TITLE: ClassVar[str] = "SUB"
+
+
+class ExtremeOp(BroadcastingOp):
+    """The greater or smaller of two tensors that share scale and zero point with the result."""
+
+    def verify_op(self) -> None:
+        super().verify_op()
+        kinds = {(tensor.scale, tensor.zero_point) for tensor in (self.operand_tensor(0), self.operand_tensor(1), self.out)}
+        require(len(kinds) == 1, "operands and result must have the same scale and zero point")
+
+
+@irdl_op_definition
+class MaximumOp(ExtremeOp):
+    """The greater of two elements."""
+
+    name = "nn.maximum"
+    TITLE: ClassVar[str] = "MAXIMUM"
+
+
+@irdl_op_definition
+class MinimumOp(ExtremeOp):
+    """The smaller of two elements."""
+
+    name = "nn.minimum"
+    TITLE: ClassVar[str] = "MINIMUM"
 
 
 @irdl_op_definition
@@ -78,25 +112,19 @@ class MulOp(BinaryOp):
 
 
 @irdl_op_definition
-class ClampOp(ElementwiseOp):
+class ClampOp(ElementwiseOp, ClampedOp):
     """Bounds on a quantised tensor whose type stays as it is: an activation that has not been fused yet."""
 
     name = "nn.clamp"
     TITLE: ClassVar[str] = "CLAMP"
-    clamp = prop_def(DenseArrayBase)
 
     def in_place_operands(self) -> tuple[int, ...]:
         return (0,)
 
-    def clamp_pair(self) -> tuple[int, int]:
-        """Lower and upper bound."""
-        lower, upper = self.clamp.get_values()
-        return int(lower), int(upper)
-
     def verify_op(self) -> None:
         require_int8(self.operand_tensor(0), "input")
         require(self.operand_tensor(0) == self.out, "clamp keeps the type of its input")
-        require_clamp(tuple(self.clamp.get_values()))
+        ClampedOp.verify_op(self)
 
 
 @irdl_op_definition

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase
-from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, prop_def, result_def, traits_def
+from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr
+from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.traits import ConstantLike
 
 from tinyc.ir.dense import DenseAttr
-from tinyc.ir.nn_base import OPTIONS, PURE, NNOp, require, require_clamp, require_int8, tensor_of
+from tinyc.ir.nn_base import OPTIONS, PURE, ClampedOp, NNOp, require, require_int8, tensor_of
 from tinyc.ir.nn_window import verify_weights
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import RowAccess
@@ -36,7 +36,7 @@ class ConstantOp(NNOp):
 
 
 @irdl_op_definition
-class FullyConnectedOp(NNOp):
+class FullyConnectedOp(ClampedOp):
     """Matrix product with weights (outputs, inputs). The input is taken as (elements / inputs, inputs), whatever its shape."""
 
     name = "nn.fully_connected"
@@ -45,7 +45,6 @@ class FullyConnectedOp(NNOp):
     weights = operand_def(TensorType)
     bias = opt_operand_def(TensorType)
     result = result_def(TensorType)
-    clamp = prop_def(DenseArrayBase)
     weight_scales = prop_def(DenseAttr)
     irdl_options = OPTIONS
     traits = traits_def(PURE)
@@ -54,11 +53,6 @@ class FullyConnectedOp(NNOp):
     def batches(self) -> int:
         """How many input vectors the operand holds."""
         return self.operand_tensor(0).elements // tensor_of(self.weights).shape[1]
-
-    def clamp_pair(self) -> tuple[int, int]:
-        """Lower and upper bound of the quantised result."""
-        lower, upper = self.clamp.get_values()
-        return int(lower), int(upper)
 
     def result_shape(self) -> tuple[int, ...]:
         weights, elements = tensor_of(self.weights).shape, self.operand_tensor(0).elements
@@ -79,7 +73,7 @@ class FullyConnectedOp(NNOp):
     def verify_op(self) -> None:
         require_int8(self.operand_tensor(0), "input")
         require_int8(self.out, "result")
-        require_clamp(tuple(self.clamp.get_values()))
+        super().verify_op()
         verify_weights(
             tensor_of(self.weights), tensor_of(self.bias) if self.bias else None, self.weight_scales, tensor_of(self.weights).shape[0]
         )
@@ -129,7 +123,7 @@ class MeanOp(NNOp):
 
 @irdl_op_definition
 class PadOp(NNOp):
-    """Padding with the zero point: `before` and `after` hold one count per dimension."""
+    """Padding with `value`, or with the zero point where there is none: `before` and `after` hold one count per dimension."""
 
     name = "nn.pad"
     TITLE: ClassVar[str] = "PAD"
@@ -137,9 +131,14 @@ class PadOp(NNOp):
     result = result_def(TensorType)
     before = prop_def(DenseArrayBase)
     after = prop_def(DenseArrayBase)
+    value = opt_prop_def(IntegerAttr)
     irdl_options = OPTIONS
     traits = traits_def(PURE)
     assembly_format = "$input attr-dict `:` functional-type(operands, results)"
+
+    def pad_value(self) -> int:
+        """The int8 that fills the padding."""
+        return self.out.zero_point if self.value is None else int(self.value.value.data)
 
     def pads(self) -> tuple[tuple[int, int], ...]:
         """(before, after) for each dimension."""
@@ -160,6 +159,7 @@ class PadOp(NNOp):
     def verify_op(self) -> None:
         require_int8(self.operand_tensor(0), "input")
         require_int8(self.out, "result")
+        require(-128 <= self.pad_value() <= 127, f"the padding value must be an int8, got {self.pad_value()}")
 
 
 @irdl_op_definition

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import DenseArrayBase
-from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, prop_def, result_def, traits_def
+from xdsl.dialects.builtin import DenseArrayBase, UnitAttr
+from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, opt_prop_def, prop_def, result_def, traits_def
 
 from tinyc.ir.dense import DenseAttr
-from tinyc.ir.nn_base import OPTIONS, PURE, NNOp, integers, require, require_clamp, require_int8, tensor_of
+from tinyc.ir.nn_base import OPTIONS, PURE, ClampedOp, integers, require, require_int8, tensor_of
 from tinyc.ir.tensor_type import Tensor, TensorType
 from tinyc.memory.row_access import RowAccess
 
@@ -19,12 +19,11 @@ def window_output(size: int, kernel: int, stride: int, dilation: int, pads: int)
     return (size + pads - ((kernel - 1) * dilation + 1)) // stride + 1
 
 
-class WindowOp(NNOp):
+class WindowOp(ClampedOp):
     """A window over height and width. `pads` are top, left, bottom, right; padding reads as the input's zero point."""
 
     strides = prop_def(DenseArrayBase)
     pads = prop_def(DenseArrayBase)
-    clamp = prop_def(DenseArrayBase)
     irdl_options = OPTIONS
     traits = traits_def(PURE)
 
@@ -50,11 +49,6 @@ class WindowOp(NNOp):
         top, left, bottom, right = self.pads.get_values()
         return int(top), int(left), int(bottom), int(right)
 
-    def clamp_pair(self) -> tuple[int, int]:
-        """Lower and upper bound of the quantised result."""
-        lower, upper = self.clamp.get_values()
-        return int(lower), int(upper)
-
     def result_shape(self) -> tuple[int, ...]:
         image = self.operand_tensor(0)
         require(len(image.shape) == 4 and image.shape[0] == 1, f"expects an image of shape [1, H, W, C], got {list(image.shape)}")
@@ -79,7 +73,7 @@ class WindowOp(NNOp):
     def verify_op(self) -> None:
         require_int8(self.operand_tensor(0), "input")
         require_int8(self.out, "result")
-        require_clamp(tuple(self.clamp.get_values()))
+        super().verify_op()
 
 
 def window_properties(strides: Sequence[int], pads: Sequence[int], clamp: Sequence[int]) -> dict[str, DenseArrayBase]:
@@ -88,7 +82,10 @@ def window_properties(strides: Sequence[int], pads: Sequence[int], clamp: Sequen
 
 
 class ConvolutionOp(WindowOp):
-    """A window op with int8 weights, int32 bias and one weight scale, or one per output channel."""
+    """A window op with int8 weights, int32 bias and one weight scale, or one per output channel.
+
+    `fixed_point` marks what LiteRT computes with its own kernel instead of XNNPACK's: the rounding of `tflm` in both profiles.
+    """
 
     input = operand_def(TensorType)
     weights = operand_def(TensorType)
@@ -96,6 +93,7 @@ class ConvolutionOp(WindowOp):
     result = result_def(TensorType)
     dilations = prop_def(DenseArrayBase)
     weight_scales = prop_def(DenseAttr)
+    fixed_point = opt_prop_def(UnitAttr)
     assembly_format = "$input `,` $weights (`,` $bias^)? attr-dict `:` functional-type(operands, results)"
 
     def dilation(self) -> tuple[int, int]:
@@ -189,10 +187,14 @@ class MaxPool2DOp(PoolOp):
 
 @irdl_op_definition
 class AveragePool2DOp(PoolOp):
-    """Average of the elements of each window that lie inside the image."""
+    """Average of the elements of each window that lie inside the image.
+
+    `unsigned` says that the model file has uint8 tensors, whose averages round halves up where int8's round them away from 0.
+    """
 
     name = "nn.average_pool2d"
     TITLE: ClassVar[str] = "AVERAGE_POOL_2D"
+    unsigned = opt_prop_def(UnitAttr)
 
     def reduces_rows(self) -> bool:
         return self.kernel_size() == self.operand_tensor(0).shape[1:3] and self.out.shape[1:3] == (1, 1) and not any(self.pad_list())

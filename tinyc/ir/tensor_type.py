@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from xdsl.ir import Data, TypeAttribute
@@ -11,10 +12,15 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
-ELEMENT_BYTES = {"i8": 1, "i32": 4, "f32": 4}
+ELEMENT_BYTES = {"i8": 1, "i32": 4, "i64": 8, "f32": 4}
 """Element types of tensors and their size in bytes."""
 
-NUMPY_TYPES = {"i8": np.dtype(np.int8), "i32": np.dtype(np.int32), "f32": np.dtype(np.float32)}
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {
+    "i8": np.dtype(np.int8),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "f32": np.dtype(np.float32),
+}
 
 
 def float32_text(value: float) -> str:
@@ -32,7 +38,7 @@ def float32_text(value: float) -> str:
 
 @dataclass(frozen=True)
 class Tensor:
-    """Shape, element type (`i8`, `i32` or `f32`) and quantisation: real = scale * (q - zero_point). `scale` is a float32 value."""
+    """Shape, element type (`i8`, `i32`, `i64` or `f32`) and quantisation: real = scale * (q - zero_point). `scale` is a float32 value."""
 
     shape: tuple[int, ...]
     element: str

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import IO
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import Builtin, ModuleOp
 from xdsl.dialects.func import Func
-from xdsl.parser import Parser
+from xdsl.parser import Parser, ParserState
 from xdsl.printer import Printer
-from xdsl.utils.exceptions import ParseError, VerifyException
-from xdsl.utils.mlir_lexer import MLIRTokenKind, StringLiteral
+from xdsl.utils.exceptions import AlreadyRegisteredConstructException, ParseError, VerifyException
+from xdsl.utils.lexer import Input
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind, StringLiteral
 
-from tinyc.errors import ModelError
+from tinyc.errors import ModelError, PluginError
 from tinyc.ir.mcu import MCU
 from tinyc.ir.nn import NN
+from tinyc.plugins import describe, listed
 
 
 def make_context() -> Context:
-    """A context with the dialects `builtin`, `func`, `nn` and `mcu`."""
+    """A context with the dialects `builtin`, `func`, `nn` and `mcu`, and those of plug-ins. Raises PluginError."""
     context = Context()
     for dialect in (Builtin, Func, NN, MCU):
         context.load_dialect(dialect)
+    for addition in listed("dialects"):
+        try:
+            context.load_dialect(addition.load())
+        except (ValueError, AttributeError, AlreadyRegisteredConstructException) as error:
+            raise PluginError(f"plug-in {addition.plugin}: dialect {addition.where} cannot be loaded: {describe(error)}") from error
     return context
 
 
@@ -34,8 +42,18 @@ class IRPrinter(Printer):
         self.print_weights = print_weights
 
 
+class IRLexer(MLIRLexer):
+    """xDSL's lexer, except that a string literal without an end is found in linear time: xDSL's pattern takes exponential time."""
+
+    _unescaped_characters_regex = re.compile(r'"[^"\\\n\v\f]*(?:\\(?:["nt\\]|[0-9A-Fa-f]{2})[^"\\\n\v\f]*)*"')
+
+
 class IRParser(Parser):
     """xDSL's parser, except that a string literal with escaped UTF-8 is a string, as it was when it was printed, and not a row of bytes."""
+
+    def __init__(self, context: Context, text: str, name: str) -> None:
+        super().__init__(context, "", name)
+        self._parser_state = ParserState(IRLexer(Input(text, name)))
 
     def parse_optional_str_literal(self) -> str | None:
         """The next token as a string if it is a string literal. Raises ParseError where its bytes are not UTF-8."""
@@ -64,4 +82,7 @@ def parse_module(text: str, name: str = "<text>") -> ModuleOp:
         raise ModelError(f"{name}: {error}") from error
     except VerifyException as error:
         raise ModelError(f"{name}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        # What xDSL raises on some damaged texts instead of a ParseError.
+        raise ModelError(f"{name}: cannot be read as IR ({type(error).__name__}: {error})") from error
     return module

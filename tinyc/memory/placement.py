@@ -74,7 +74,7 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
     assert best is not None
     generator = random.Random(0)
     for _ in range(attempts):
-        if best.arena_bytes <= bound or len(buffers) < 3:
+        if best.arena_bytes <= bound or len(buffers) < 2:
             break
         order = list(base)
         # Moving one buffer to another place in the order is the smallest change that alters what first fit sees.

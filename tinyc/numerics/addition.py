@@ -1,4 +1,4 @@
-"""ADD of two int8 tensors: three ways to compute it, and the proof that one can stand in for another.
+"""ADD and SUB of two int8 tensors: three ways to compute them, and the proof that one can stand in for another.
 
 `litert`: XNNPACK's rule (a rounding shift of an exact integer combination) where XNNPACK takes the op, that is where both
 input-to-output scale ratios lie in [2**-10, 2**8); TFLite's left-shift-20 fixed-point rule elsewhere. `tflm`: always the latter.
@@ -52,7 +52,10 @@ class ShiftedAddition:
 
 @dataclass(frozen=True)
 class FixedPointAddition:
-    """TFLite's rule: both inputs are shifted left by 20, scaled to a common scale, added and scaled to the output (reference/add.h)."""
+    """TFLite's rule: both inputs are shifted left by 20, scaled to a common scale, added and scaled to the output (reference/add.h).
+
+    A sign of -1 subtracts an operand.
+    """
 
     first_zero_point: int
     second_zero_point: int
@@ -65,13 +68,15 @@ class FixedPointAddition:
     zero_point: int
     minimum: int
     maximum: int
+    first_sign: int = 1
+    second_sign: int = 1
 
     def apply(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Int8Array:
         """int8 sums of two int8 arrays, with numpy broadcasting."""
         first = (a.astype(np.int64) - self.first_zero_point) << _LEFT_SHIFT
         second = (b.astype(np.int64) - self.second_zero_point) << _LEFT_SHIFT
-        total = multiply_by_quantized_multiplier(first, self.first_multiplier, self.first_shift)
-        total = total + multiply_by_quantized_multiplier(second, self.second_multiplier, self.second_shift)
+        total = self.first_sign * multiply_by_quantized_multiplier(first, self.first_multiplier, self.first_shift)
+        total = total + self.second_sign * multiply_by_quantized_multiplier(second, self.second_multiplier, self.second_shift)
         output = multiply_by_quantized_multiplier(total, self.output_multiplier, self.output_shift) + self.zero_point
         return np.asarray(np.clip(output, self.minimum, self.maximum), dtype=np.int8)
 
@@ -87,18 +92,22 @@ def addition_plan(
     output_zero_point: int,
     minimum: int,
     maximum: int,
+    signs: tuple[int, int] = (1, 1),
 ) -> AdditionPlan:
-    """The rule of `profile` for one ADD; `minimum` and `maximum` are the clamp bounds (see activation_bounds)."""
+    """The rule of `profile` for one ADD; `minimum` and `maximum` are the clamp bounds (see activation_bounds).
+
+    `signs` (1 or -1 for each operand) makes it a SUB, (1, -1), or one with its operands swapped.
+    """
     first_ratio = np.float32(input_scales[0]) / np.float32(output_scale)
     second_ratio = np.float32(input_scales[1]) / np.float32(output_scale)
     delegated = all(_MINIMUM_RATIO <= ratio < _LIMIT_RATIO for ratio in (first_ratio, second_ratio))
     if profile is Profile.TFLM or not delegated:
-        return _fixed_point(input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum)
+        return _fixed_point(input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs)
     # The larger multiplier gets 21 bits: 2**20 <= multiplier < 2**21 before rounding.
     exponent = math.frexp(float(max(first_ratio, second_ratio)))[1] - 1
     shift = 20 - exponent
-    first = int(np.rint(math.ldexp(float(first_ratio), shift)))
-    second = int(np.rint(math.ldexp(float(second_ratio), shift)))
+    first = signs[0] * int(np.rint(math.ldexp(float(first_ratio), shift)))
+    second = signs[1] * int(np.rint(math.ldexp(float(second_ratio), shift)))
     bias = (1 << (shift - 1)) - first * input_zero_points[0] - second * input_zero_points[1]
     return ShiftedAddition(first, second, bias, shift, output_zero_point, minimum, maximum)
 
@@ -110,6 +119,7 @@ def _fixed_point(
     output_zero_point: int,
     minimum: int,
     maximum: int,
+    signs: tuple[int, int],
 ) -> FixedPointAddition:
     first_scale, second_scale, result_scale = (float(np.float32(scale)) for scale in (*input_scales, output_scale))
     common_scale = 2 * max(first_scale, second_scale)
@@ -128,6 +138,8 @@ def _fixed_point(
         zero_point=output_zero_point,
         minimum=minimum,
         maximum=maximum,
+        first_sign=signs[0],
+        second_sign=signs[1],
     )
 
 
@@ -142,7 +154,7 @@ def equivalent_shifted_addition(plan: AdditionPlan) -> ShiftedAddition | None:
     a, b = values[:, None], values[None, :]
     outputs = plan.apply(a, b).astype(np.int64)
     first_ratio, second_ratio = _ratios(plan)
-    largest = max(first_ratio, second_ratio)
+    largest = max(abs(first_ratio), abs(second_ratio))
     shifts = [shift for shift in range(23, 7, -1) if 256 * math.ldexp(largest, shift) < INT32_MAXIMUM // 2]
     for shift in shifts[:_TRIED_SHIFTS]:
         for stretch in _STRETCHES:
@@ -163,8 +175,8 @@ def _ratios(plan: AdditionPlan) -> tuple[float, float]:
         return math.ldexp(plan.first_multiplier, -plan.shift), math.ldexp(plan.second_multiplier, -plan.shift)
     output = math.ldexp(plan.output_multiplier, plan.output_shift - 31 + _LEFT_SHIFT)
     return (
-        math.ldexp(plan.first_multiplier, plan.first_shift - 31) * output,
-        math.ldexp(plan.second_multiplier, plan.second_shift - 31) * output,
+        plan.first_sign * math.ldexp(plan.first_multiplier, plan.first_shift - 31) * output,
+        plan.second_sign * math.ldexp(plan.second_multiplier, plan.second_shift - 31) * output,
     )
 
 

@@ -20,6 +20,8 @@ class PoolingPlan:
     padding: tuple[int, int, int, int]
     minimum: int
     maximum: int
+    unsigned: bool = False
+    """Whether an average is that of the uint8 values 128 above, whose halves round away from 0 and so up."""
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the output for an input of `height` by `width`."""
@@ -36,16 +38,24 @@ class GlobalAverage:
     count: int
     minimum: int
     maximum: int
+    unsigned: bool = False
 
     def apply_to_sum(self, total: Integers) -> npt.NDArray[np.int8]:
         """int8 averages from plain sums of int8 values."""
-        return np.asarray(np.clip(divide_rounding_half_away(total, self.count), self.minimum, self.maximum), dtype=np.int8)
+        return np.asarray(np.clip(average_of(total, self.count, self.unsigned), self.minimum, self.maximum), dtype=np.int8)
 
 
 def divide_rounding_half_away(total: Integers, count: Integers | int) -> Integers:
     """total / count, rounded to nearest with halves away from zero, as TFLite's average pooling divides."""
     magnitude = (np.abs(total) + np.asarray(count) // 2) // count
     return np.asarray(np.sign(total) * magnitude, dtype=np.int64)
+
+
+def average_of(total: Integers, count: int, unsigned: bool) -> Integers:
+    """The average of `count` int8 values whose sum is `total`; of the uint8 values 128 above, less 128, where `unsigned` is set."""
+    if unsigned:
+        return divide_rounding_half_away(total + 128 * count, count) - 128
+    return divide_rounding_half_away(total, count)
 
 
 def _windows(plan: PoolingPlan, values: npt.NDArray[np.int8]) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
@@ -66,7 +76,7 @@ def _pool(plan: PoolingPlan, values: npt.NDArray[np.int8], average: bool) -> npt
     output = np.empty((batch, *plan.output_size(height, width), channels), dtype=np.int64)
     for row, column, window in _windows(plan, values):
         if average:
-            output[:, row, column] = divide_rounding_half_away(window.sum(axis=(1, 2)), window.shape[1] * window.shape[2])
+            output[:, row, column] = average_of(window.sum(axis=(1, 2)), window.shape[1] * window.shape[2], plan.unsigned)
         else:
             output[:, row, column] = window.max(axis=(1, 2))
     return np.asarray(np.clip(output, plan.minimum, plan.maximum), dtype=np.int8)

@@ -20,6 +20,7 @@ from tinyc.numerics.fixed_point import (
     rounding_divide_by_power_of_two,
 )
 from tinyc.numerics.fixed_point import saturating_rounding_doubling_high_multiply as high_multiply
+from tinyc.numerics.fixed_point_functions import exp_on_negative_values, one_over_one_plus
 from tinyc.numerics.profile import Profile
 
 OUTPUT_SCALE = 1.0 / 256.0
@@ -73,7 +74,7 @@ class FixedPointSoftmax:
         differences = -np.arange(256, dtype=np.int64)
         counted = differences >= self.difference_minimum
         scaled = multiply_by_quantized_multiplier(np.where(counted, differences, 0), self.multiplier, self.left_shift)
-        return np.where(counted, _exp_on_negative_values(scaled), 0)
+        return np.where(counted, exp_on_negative_values(scaled, _SCALED_DIFFERENCE_INTEGER_BITS), 0)
 
 
 SoftmaxPlan = LookupSoftmax | FixedPointSoftmax
@@ -92,51 +93,9 @@ def softmax_plan(profile: Profile, input_scale: float, beta: float = 1.0) -> Sof
     return FixedPointSoftmax(multiplier, left_shift, -math.floor(radius))
 
 
-def _saturating_shift_left(values: Integers, amount: int) -> Integers:
-    return np.asarray(np.clip(values << amount, -(2**31), 2**31 - 1), dtype=np.int64)
-
-
-def _exp_on_negative_values(argument: Integers) -> Integers:
-    """gemmlowp's exp_on_negative_values: Q5.26 arguments <= 0 to Q0.31 results; 1 is represented by 2**31 - 1."""
-    fraction_bits = 31 - _SCALED_DIFFERENCE_INTEGER_BITS
-    quarter = 1 << (fraction_bits - 2)
-    reduced = (argument & (quarter - 1)) - quarter
-    result = _exp_on_quarter_interval(_saturating_shift_left(reduced, _SCALED_DIFFERENCE_INTEGER_BITS))
-    remainder = reduced - argument
-    # exp(-2**k) in Q0.31 for k = -2 .. 4: one factor for each binary digit of the remainder.
-    for exponent, factor in zip(range(-2, 5), (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242), strict=True):
-        digit = (remainder >> (fraction_bits + exponent)) & 1
-        result = np.where(digit == 1, high_multiply(result, factor), result)
-    return np.where(argument == 0, 2**31 - 1, result)
-
-
-def _exp_on_quarter_interval(argument: Integers) -> Integers:
-    """exp on [-1/4, 0) in Q0.31: a Taylor polynomial of degree 4 around -1/8 (gemmlowp)."""
-    exp_of_minus_eighth = 1895147668
-    third = 715827883
-    x = argument + (1 << 28)
-    square = high_multiply(x, x)
-    cube = high_multiply(square, x)
-    quarter_of_fourth = rounding_divide_by_power_of_two(high_multiply(square, square), 2)
-    tail = rounding_divide_by_power_of_two(high_multiply(quarter_of_fourth + cube, third) + square, 1)
-    return exp_of_minus_eighth + high_multiply(exp_of_minus_eighth, x + tail)
-
-
 def _reciprocal(total: Integers) -> tuple[Integers, Integers]:
     """1 / total for a Q12.19 total: (Q0.31 mantissa, bits by which the total exceeds 1); TFLite's GetReciprocal."""
     leading_zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
     bits_over_unit = _ACCUMULATION_INTEGER_BITS - leading_zeros
     fraction = (total << leading_zeros) - (1 << 31)
-    return _one_over_one_plus(fraction), bits_over_unit
-
-
-def _one_over_one_plus(fraction: Integers) -> Integers:
-    """1 / (1 + x) for x in [0, 1) in Q0.31 by three Newton-Raphson steps in Q2.29 (gemmlowp)."""
-    one_in_q2 = 1 << 29
-    # RoundingHalfSum of x and 1: the half of the denominator.
-    half_denominator = (fraction + (2**31 - 1) + 1) >> 1
-    x = 1515870810 + high_multiply(half_denominator, -1010580540)
-    for _ in range(3):
-        error = one_in_q2 - high_multiply(half_denominator, x)
-        x = x + _saturating_shift_left(high_multiply(x, error), 2)
-    return _saturating_shift_left(x, 1)
+    return one_over_one_plus(fraction), bits_over_unit

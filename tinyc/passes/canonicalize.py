@@ -12,6 +12,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from tinyc.ir.nn_base import constant_of
 from tinyc.ir.nn_elementwise import AddOp, BinaryOp, ClampOp, MulOp
 from tinyc.ir.nn_shape import FullyConnectedOp, PadOp, ReshapeOp, TransposeOp
+from tinyc.ir.nn_unary import UnaryOp
 from tinyc.passes.rewriting import apply_patterns, replace_keeping_layer
 
 
@@ -65,12 +66,21 @@ class RemoveEmptyPad(RewritePattern):
             rewriter.replace_op(op, [], [op.input])
 
 
+class RemoveRequantizationToSameType(RewritePattern):
+    """requantize of x to x's own type -> x; a uint8 input that is quantised to int8 becomes this"""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: UnaryOp, rewriter: PatternRewriter) -> None:
+        if op.function.data == "requantize" and op.input.type == op.result.type:
+            rewriter.replace_op(op, [], [op.input])
+
+
 class RemoveFullClamp(RewritePattern):
     """clamp to all of int8 -> its input"""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: ClampOp, rewriter: PatternRewriter) -> None:
-        if op.clamp_pair() == (-128, 127):
+        if op.clamp_pair() == (-128, 127) and op.activation is None:
             rewriter.replace_op(op, [], [op.input])
 
 
@@ -117,6 +127,7 @@ class Canonicalize(ModulePass):
                 FlattenIntoFullyConnected(),
                 RemoveEmptyPad(),
                 RemoveFullClamp(),
+                RemoveRequantizationToSameType(),
                 FullOperandFirstInAdd(),
                 FullOperandFirstInMul(),
             ],

@@ -43,7 +43,7 @@ class FoldConstants(ModulePass):
             known = [attribute.array for attribute in data if attribute is not None]
             if len(known) < len(data):
                 continue
-            result = np.ascontiguousarray(evaluate_op(operation, known, profile))
+            result = np.asarray(evaluate_op(operation, known, profile), order="C")
             constant = ConstantOp.create(properties={"value": DenseAttr.of(result)}, result_types=[operation.results[0].type])
             set_layer(constant, operation.layer)
             insert_before(operation, constant)

@@ -20,6 +20,10 @@ def fold_pad_into(convolution: ConvolutionOp, rewriter: PatternRewriter) -> None
     pad = convolution.input.owner
     if not isinstance(pad, PadOp):
         return
+    before, after = pad.operand_tensor(0), pad.out
+    # A convolution pads with the zero point of its own input.
+    if pad.pad_value() != after.zero_point or (before.scale, before.zero_point) != (after.scale, after.zero_point):
+        return
     batch, height, width, channels = pad.pads()
     if any((*batch, *channels)):
         return

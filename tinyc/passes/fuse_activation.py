@@ -23,7 +23,8 @@ class FuseClamp(RewritePattern):
         if not isinstance(producer, NNOp) or not op.input.has_one_use():
             return
         own = producer.properties.get("clamp")
-        if not isinstance(own, DenseArrayBase):
+        # Bounds that await the numerics profile cannot be combined yet.
+        if not isinstance(own, DenseArrayBase) or "activation" in producer.properties or op.activation is not None:
             return
         lower, upper = op.clamp_pair()
         own_lower, own_upper = (int(bound) for bound in own.get_values())

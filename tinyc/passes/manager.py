@@ -1,20 +1,23 @@
-"""The pass manager: runs passes in order and verifies the module after each."""
+"""The pass manager: runs passes in order, verifies the module after each, and lets instruments look on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import VerifyException
 
-from tinyc.errors import PassError, TinycError
-from tinyc.ir.text import make_context
+from tinyc.errors import PassError, TinycError, UsageError, printable
+from tinyc.ir.text import make_context, print_module
+from tinyc.passes.registry import all_passes
+from tinyc.plugins import describe
 
-AfterPass = Callable[[ModulePass, ModuleOp], None]
+Observer = Callable[[ModulePass, ModuleOp], None]
 
 
 @dataclass(frozen=True)
@@ -26,32 +29,104 @@ class PassTime:
     verify_seconds: float
 
 
-def run_passes(
-    module: ModuleOp, passes: Sequence[ModulePass], after: AfterPass | None = None, context: Context | None = None
-) -> list[PassTime]:
-    """Runs `passes` over `module` in place; `after` sees the module behind each.
+@dataclass(frozen=True)
+class Instruments:
+    """What happens around the passes.
 
-    Raises PassError naming the pass that broke the IR or failed in a way that it does not explain itself.
+    `before` and `after` see the module around each pass; `verify_each` checks it after each; `stop_after` names the pass to end behind;
+    `reproducer` is a file that gets the module as it was before a failing pass, with the command that runs the rest again.
     """
+
+    before: Observer | None = None
+    after: Observer | None = None
+    verify_each: bool = True
+    stop_after: str | None = None
+    reproducer: Path | None = None
+
+
+def run_passes(
+    module: ModuleOp, passes: Sequence[ModulePass], instruments: Instruments | None = None, context: Context | None = None
+) -> list[PassTime]:
+    """Runs `passes` over `module` in place.
+
+    Raises PassError naming the pass that failed or left IR that does not verify, and its plug-in if it is from one; TinycErrors of a pass
+    pass through. Raises UsageError where `stop_after` is not among `passes`.
+    """
+    instruments = instruments or Instruments()
     context = context or make_context()
+    if instruments.stop_after is not None:
+        passes = _until(passes, instruments.stop_after)
     times = []
-    for current in passes:
-        begin = time.perf_counter()
+    for index, current in enumerate(passes):
+        saved = print_module(module, print_weights=True) if instruments.reproducer is not None else None
         try:
-            current.apply(context, module)
-        except TinycError:
+            times.append(_run_one(current, module, instruments, context))
+        except Exception:
+            if instruments.reproducer is not None and saved is not None:
+                _write_reproducer(instruments.reproducer, saved, passes[index:])
             raise
-        except VerifyException as error:
-            raise PassError(f"pass {current.name}: {error}") from error
-        middle = time.perf_counter()
-        try:
-            module.verify()
-        except VerifyException as error:
-            raise PassError(f"pass {current.name} left IR that does not verify: {error}") from error
-        times.append(PassTime(current.name, middle - begin, time.perf_counter() - middle))
-        if after is not None:
-            after(current, module)
+    if not instruments.verify_each:
+        _verify(module, "the last pass")
     return times
+
+
+def _run_one(current: ModulePass, module: ModuleOp, instruments: Instruments, context: Context) -> PassTime:
+    if instruments.before is not None:
+        instruments.before(current, module)
+    begin = time.perf_counter()
+    try:
+        current.apply(context, module)
+    except TinycError:
+        raise
+    except Exception as error:
+        # A plug-in's pass may raise anything; our own raise VerifyException when they meet IR that is not theirs.
+        if isinstance(error, VerifyException) or _origin(current) != "tinyc":
+            raise PassError(f"{_title(current)} failed: {describe(error)}") from error
+        raise
+    middle = time.perf_counter()
+    if instruments.verify_each:
+        _verify(module, _title(current))
+    end = time.perf_counter()
+    if instruments.after is not None:
+        instruments.after(current, module)
+    return PassTime(current.name, middle - begin, end - middle)
+
+
+def _verify(module: ModuleOp, culprit: str) -> None:
+    try:
+        module.verify()
+    except VerifyException as error:
+        raise PassError(f"{culprit} left IR that does not verify: {error}") from error
+
+
+def _origin(current: ModulePass) -> str:
+    entry = all_passes().get(current.name)
+    return entry.origin if entry is not None else "tinyc"
+
+
+def _title(current: ModulePass) -> str:
+    origin = _origin(current)
+    return f"pass {current.name}" + (f" of plug-in {origin}" if origin != "tinyc" else "")
+
+
+def _until(passes: Sequence[ModulePass], name: str) -> Sequence[ModulePass]:
+    positions = [index for index, entry in enumerate(passes) if entry.name == name]
+    if not positions:
+        raise UsageError(f"cannot stop after {printable(name)}: the pipeline is {', '.join(entry.name for entry in passes)}")
+    return passes[: positions[-1] + 1]
+
+
+def pipeline_text(passes: Sequence[ModulePass]) -> str:
+    """`passes` as the command line spells them."""
+    return ",".join(str(entry.pipeline_pass_spec()) for entry in passes)
+
+
+def _write_reproducer(path: Path, text: str, rest: Sequence[ModulePass]) -> None:
+    command = f"tinyc opt {path.name} -p '{pipeline_text(rest)}'"
+    try:
+        path.write_text(f"// {command}\n{text}", encoding="utf-8")
+    except OSError as error:
+        raise PassError(f"cannot write the reproducer {printable(path)}: {error.strerror}") from error
 
 
 def timing_table(times: Sequence[PassTime]) -> str:

@@ -8,6 +8,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from tinyc.errors import PassError
 from tinyc.ir.mcu import number
 from tinyc.ir.schedule import build_schedule
 from tinyc.memory.placement import align_up, lower_bound, place
@@ -25,6 +26,8 @@ class PlanMemory(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         schedule = build_schedule(op)
+        if not schedule.steps:
+            raise PassError("plan-memory finds no steps to plan for; run select-kernels first")
         bound = lower_bound(schedule.lives, schedule.step_bounds)
         placement = place(schedule.lives, schedule.overlaps if self.overlap else (), bound)
         for buffer, offset in zip(schedule.buffers, placement.offsets, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -10,7 +11,8 @@ from xdsl.passes import ModulePass, get_pass_option_infos
 from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError
 
-from tinyc.errors import UsageError, printable
+from tinyc.errors import PluginError, UsageError, printable
+from tinyc.plugins import Addition, additions
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class PassEntry:
     module: str
     class_name: str
     level: str
+    origin: str = "tinyc"
+    """`tinyc`, or the plug-in that adds it."""
 
 
 PASSES: dict[str, PassEntry] = {
@@ -39,14 +43,33 @@ PASSES: dict[str, PassEntry] = {
 """In the order in which `tinyc compile` runs them."""
 
 
+def all_passes() -> dict[str, PassEntry]:
+    """tinyc's passes, then those of plug-ins. Raises PluginError for names that clash."""
+    found = dict(PASSES)
+    for name, addition in additions("passes", PASSES.__contains__).items():
+        module, _, class_name = addition.where.partition(":")
+        found[name] = PassEntry(module, class_name, "plug-in", addition.plugin)
+    return found
+
+
 def pass_class(name: str) -> type[ModulePass]:
-    """The class of a pass. Raises UsageError for an unknown name, listing the known ones."""
-    entry = PASSES.get(name)
+    """The class of a pass. Raises UsageError for an unknown name, listing the known ones, PluginError for a broken plug-in."""
+    entries = all_passes()
+    entry = entries.get(name)
     if entry is None:
-        raise UsageError(f"there is no pass {printable(name)}; known are {', '.join(PASSES)}")
+        raise UsageError(f"there is no pass {printable(name)}; known are {', '.join(entries)}")
+    if entry.origin != "tinyc":
+        return _plugin_pass(name, entry)
     found = getattr(import_module(entry.module), entry.class_name)
     assert isinstance(found, type)
     assert issubclass(found, ModulePass)
+    return found
+
+
+def _plugin_pass(name: str, entry: PassEntry) -> type[ModulePass]:
+    found = Addition(name, f"{entry.module}:{entry.class_name}", entry.origin).load()
+    if not (isinstance(found, type) and issubclass(found, ModulePass)) or getattr(found, "name", None) != name:
+        raise PluginError(f"plug-in {entry.origin}: {entry.module}:{entry.class_name} is no ModulePass called {printable(name)}")
     return found
 
 
@@ -67,6 +90,39 @@ def parse_passes(text: str) -> list[ModulePass]:
             options = ", ".join(option_texts(kind)) or "none"
             raise UsageError(f"pass {spec.name}: {printable(error, 500)} (options: {options})") from error
     return passes
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A pass to run right after (or before) another one of the pipeline."""
+
+    after: bool
+    anchor: str
+    inserted: ModulePass
+
+
+def parse_insertion(text: str) -> Insertion:
+    """`after:ANCHOR=PASS{options}` or `before:...`. Raises UsageError."""
+    place, colon, rest = text.partition(":")
+    anchor, equals, spec = rest.partition("=")
+    if place not in ("after", "before") or not colon or not equals or not spec:
+        raise UsageError(f"expected after:PASS=NEW-PASS or before:PASS=NEW-PASS, got {printable(text)}")
+    passes = parse_passes(spec)
+    if len(passes) != 1:
+        raise UsageError(f"{printable(text)} inserts {len(passes)} passes, expected one; give the option again for more")
+    return Insertion(place == "after", anchor, passes[0])
+
+
+def insert_passes(passes: Sequence[ModulePass], insertions: Sequence[Insertion]) -> list[ModulePass]:
+    """`passes` with all insertions made, each at the last pass called like its anchor. Raises UsageError for an unknown anchor."""
+    result = list(passes)
+    for insertion in insertions:
+        positions = [index for index, entry in enumerate(result) if entry.name == insertion.anchor]
+        if not positions:
+            names = ", ".join(entry.name for entry in result)
+            raise UsageError(f"cannot insert {insertion.inserted.name}: no pass {printable(insertion.anchor)} in the pipeline {names}")
+        result.insert(positions[-1] + insertion.after, insertion.inserted)
+    return result
 
 
 def option_texts(kind: type[ModulePass]) -> list[str]:

@@ -21,6 +21,16 @@ class RunnerError(TinycError):
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How a build is run. `toolchain` names the compiler for emulated programs (None: the first that is installed); `sanitize` has the
+    host's compiler check every access and every operation of the C."""
+
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    toolchain: str | None = None
+    sanitize: bool = False
+
+
+@dataclass(frozen=True)
 class RunResult:
     """One run of a build on one or more samples.
 
@@ -52,6 +62,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "uint8": np.dtype("uint8"),
     "int16": np.dtype("<i2"),
     "int32": np.dtype("<i4"),
+    "int64": np.dtype("<i8"),
     "float32": np.dtype("<f4"),
 }
 """Element types of network inputs and outputs, with the byte order of Cortex-M."""

@@ -84,6 +84,11 @@ def prepare_work_dir(build_dir: Path, name: str, work_dir: Path | None) -> tuple
     return replacement, (f"the build folder cannot be written; the files of the run are in {replacement}",)
 
 
+def guard_bytes(description: BuildDescription) -> int:
+    """Size of the guard zone on either side of the arena."""
+    return max(LEAST_GUARD_BYTES, description.arena_align)
+
+
 def write_harness(description: BuildDescription, work_dir: Path, runtime_sources: Sequence[str], key_parts: Sequence[str]) -> Program:
     """Writes the harness of `description` to `work_dir`; `runtime_sources` are files under runtime/ that the platform needs,
     `key_parts` whatever else the program depends on: compiler version, flags, linker script."""
@@ -93,7 +98,7 @@ def write_harness(description: BuildDescription, work_dir: Path, runtime_sources
         macro=description.macro,
         arena_bytes=description.arena_bytes,
         arena_align=description.arena_align,
-        guard_bytes=max(LEAST_GUARD_BYTES, description.arena_align),
+        guard_bytes=guard_bytes(description),
         inputs=description.inputs,
         outputs=description.outputs,
         input_file=INPUT_FILE,
@@ -104,7 +109,7 @@ def write_harness(description: BuildDescription, work_dir: Path, runtime_sources
     runtime = runtime_directory()
     own = ["harness/profile.c", "harness/text.c", *runtime_sources]
     harness = (main, *(runtime / name for name in own))
-    headers = [*sorted(description.directory.resolve().glob("*.h")), *sorted(runtime.rglob("*.h"))]
+    headers = [*sorted(description.directory.resolve().glob("*.h")), *sorted(runtime.rglob("*.h")), *sorted(runtime.glob("libc/*.c"))]
     digest = hashlib.sha256()
     for part in key_parts:
         digest.update(f"{len(part)}:{part}".encode())

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tinyc.runners.base import DEFAULT_TIMEOUT_SECONDS, RunnerError, RunResult
+from tinyc.errors import ToolError
+from tinyc.runners.base import RunnerError, RunOptions, RunResult
 from tinyc.runners.description import BuildDescription
 from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, interpret, is_current, mark_current, write_harness
 from tinyc.runners.io import Samples, decode_outputs
@@ -20,26 +21,31 @@ RUNTIME_SOURCES: Final = ("harness/platform_host.c",)
 LINK_FLAGS: Final = ("-pthread", "-Wl,-z,now") if sys.platform == "linux" else ("-pthread",)
 # gcc in C99 mode rounds after each operation; other compilers must be told, or a*b+c would be rounded once instead of twice.
 FLAGS: Final = (*DEFAULT_FLAGS, "-ffp-contract=off", "-pthread")
+# The first finding ends the program. Arithmetic on int that wraps, shifts, alignment and array bounds are among the checks of `undefined`.
+SANITIZERS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-DTINYC_SANITIZE=1")
 
 
-def run_on_host(
-    description: BuildDescription, samples: Samples, work_dir: Path, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-) -> RunResult:
+def run_on_host(description: BuildDescription, samples: Samples, work_dir: Path, options: RunOptions) -> RunResult:
     """Compiles and runs the build on `samples` in `work_dir`. Instructions are not counted; the stack is that of this machine's code.
 
-    Raises ToolError where there is no C compiler or it fails, RunnerError where the network crashes, leaves its arena, reports failure or
-    runs past `timeout_seconds`.
+    With `options.sanitize` AddressSanitizer and UndefinedBehaviorSanitizer check the network, the guard zones around the arena are poisoned,
+    so that reading them is found as well, and the stack is not measured.
+
+    Raises ToolError where there is no C compiler or it fails, RunnerError where the network crashes, leaves its arena, reports failure, runs
+    past the time limit, or a sanitizer finds something.
     """
-    program_path = _build_program(description, find_native_compiler(), work_dir)
+    program_path = _build_program(description, find_native_compiler(), work_dir, options.sanitize)
     (work_dir / INPUT_FILE).write_bytes(samples.encode())
     (work_dir / OUTPUT_FILE).unlink(missing_ok=True)
     command = (f"./{PROGRAM_FILE}",)
     try:
-        output = execute(command, cwd=work_dir, timeout_seconds=timeout_seconds)
+        output = execute(command, cwd=work_dir, timeout_seconds=options.timeout_seconds)
     except ToolTimeoutError as error:
-        raise RunnerError(f"{description.name}_invoke did not end within {timeout_seconds:g} seconds on the host") from error
+        raise RunnerError(f"{description.name}_invoke did not end within {options.timeout_seconds:g} seconds on the host") from error
     report = interpret(output, description, {}, "the host program")
-    stack_bytes = report["stack_bytes"]
+    stack_bytes = -1 if options.sanitize else report["stack_bytes"]
+    checked = "checked by AddressSanitizer and UndefinedBehaviorSanitizer; neither instructions nor stack are measured"
+    plain = "instructions are not counted on the host; the stack is that of the host's code"
     return RunResult(
         outputs=decode_outputs(description, (work_dir / OUTPUT_FILE).read_bytes(), samples),
         samples=samples.count,
@@ -50,15 +56,19 @@ def run_on_host(
         command=command,
         cwd=work_dir,
         runner="host",
-        notes=("instructions are not counted on the host; the stack is that of the host's code",),
+        notes=(checked if options.sanitize else plain,),
     )
 
 
-def _build_program(description: BuildDescription, compiler: NativeCompiler, work_dir: Path) -> Path:
-    program = write_harness(description, work_dir, RUNTIME_SOURCES, [str(compiler.path), compiler.version(), *FLAGS, *LINK_FLAGS])
+def _build_program(description: BuildDescription, compiler: NativeCompiler, work_dir: Path, sanitize: bool) -> Path:
+    if sanitize and compiler.is_zig:
+        raise ToolError("zig has no AddressSanitizer; --sanitize needs gcc or clang: on Debian or Ubuntu install the package gcc")
+    sanitizers = SANITIZERS if sanitize else ()
+    flags, link_flags = (*FLAGS, *sanitizers), (*LINK_FLAGS, *sanitizers)
+    program = write_harness(description, work_dir, RUNTIME_SOURCES, [*compiler.command, compiler.version(), *flags, *link_flags])
     path = work_dir / PROGRAM_FILE
     if not is_current(work_dir, program, path):
-        objects = program.compile(compiler.compile, work_dir / "objects", FLAGS)
-        compiler.link(objects, path, LINK_FLAGS)
+        objects = program.compile(compiler.compile, work_dir / "objects", flags)
+        compiler.link(objects, path, link_flags)
         mark_current(work_dir, program, path)
     return path

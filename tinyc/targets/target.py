@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from tinyc.errors import UsageError, printable
+from tinyc.errors import PluginError, UsageError, printable
+from tinyc.plugins import additions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -153,14 +155,26 @@ KEYS: Final = (
 MAP_DEPENDENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {"banks": ("arena_bank", "stack_bank", "ram_bytes"), "flash": ("flash_bytes",)}
 
 
-def available_targets() -> tuple[str, ...]:
-    """Names of the built-in targets, sorted."""
+def _builtin_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))
 
 
+def target_origins() -> dict[str, str]:
+    """Names of all targets, built-in ones first, and where each comes from: `tinyc` or a plug-in. Raises PluginError for clashes."""
+    builtin = _builtin_names()
+    return dict.fromkeys(builtin, "tinyc") | {
+        name: addition.plugin for name, addition in additions("targets", builtin.__contains__).items()
+    }
+
+
+def available_targets() -> tuple[str, ...]:
+    """Names of all targets, built-in and from plug-ins."""
+    return tuple(target_origins())
+
+
 def load_target(name: str) -> Target:
-    """The built-in target `name`; raises UsageError with the names there are."""
-    return _target_from(_builtin_table(name, f"target {printable(repr(name))}"), f"built-in target {name}")
+    """The target `name`; raises UsageError with the names there are, PluginError where a plug-in's file is missing."""
+    return _target_from(_named_table(name, f"target {printable(repr(name))}"), f"target {name}")
 
 
 def load_target_file(path: Path) -> Target:
@@ -183,10 +197,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{printable(path)} is not a TOML file: {printable(error)}") from error
 
 
-def _builtin_table(name: str, what: str) -> dict[str, Any]:
-    if name not in available_targets():
+def _named_table(name: str, what: str) -> dict[str, Any]:
+    if name in _builtin_names():
+        return _resolved(_read(Path(__file__).parent / f"{name}.toml"), f"built-in target {name}")
+    addition = additions("targets", _builtin_names().__contains__).get(name)
+    if addition is None:
         raise UsageError(f"unknown {what}; available: {', '.join(available_targets())}")
-    return _resolved(_read(Path(__file__).parent / f"{name}.toml"), f"built-in target {name}")
+    package, _, file = addition.where.partition(":")
+    try:
+        path = Path(str(files(package))) / file
+    except ModuleNotFoundError as error:
+        raise PluginError(f"plug-in {addition.plugin}: target {printable(name)}: there is no package {printable(package)}") from error
+    return _resolved({"name": name, **_read(path)}, f"target {name} of plug-in {addition.plugin}")
 
 
 def _resolved(table: dict[str, Any], where: str) -> dict[str, Any]:
@@ -199,7 +221,7 @@ def _resolved(table: dict[str, Any], where: str) -> dict[str, Any]:
         return table
     if not isinstance(parent, str):
         raise UsageError(f"{where}: `inherit` must be the name of a built-in target: {', '.join(available_targets())}")
-    inherited = _builtin_table(parent, f"target {printable(repr(parent))} in `inherit` of {where}")
+    inherited = _named_table(parent, f"target {printable(repr(parent))} in `inherit` of {where}")
     dropped = {"inherit", "name"}.union(*(keys for key, keys in MAP_DEPENDENT_KEYS.items() if key in table))
     own = {key: value for key, value in table.items() if key != "inherit"}
     return {key: value for key, value in inherited.items() if key not in dropped} | own

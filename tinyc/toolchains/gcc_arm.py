@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,16 @@ class GccArm:
 
     prefix: str
 
+    @property
+    def name(self) -> str:
+        """Its key among the toolchains."""
+        return "gcc"
+
+    @property
+    def place(self) -> str:
+        """Where it was found."""
+        return self.prefix
+
     def tool(self, name: str) -> Path:
         """Path of the tool `name` of this toolchain, e.g. `gcc` or `objdump`; raises ToolError where it is missing."""
         return find_tool([f"{self.prefix}{name}"], PACKAGE if name == "gcc" else "binutils-arm-none-eabi")
@@ -69,7 +79,7 @@ class GccArm:
         self, sources: Sequence[Path], output_dir: Path, core_flags: Sequence[str], flags: Sequence[str] = DEFAULT_FLAGS
     ) -> list[Path]:
         """Object files of `sources`, in their order, in `output_dir`; `core_flags` are `Target.gcc_flags`. Raises ToolError."""
-        return compile_all(self.tool("gcc"), sources, output_dir, [*core_flags, *flags])
+        return compile_all([self.tool("gcc")], sources, output_dir, [*core_flags, *flags])
 
     def link(self, objects: Sequence[Path], script: Path, output: Path, core_flags: Sequence[str], flags: Sequence[str] = ()) -> Path:
         """Image at `output`, laid out by the linker `script`, without start files of the C library, unused sections dropped.
@@ -104,15 +114,21 @@ def find_gcc_arm() -> GccArm:
     return GccArm(str(find_tool(["arm-none-eabi-gcc"], PACKAGE)).removesuffix("gcc"))
 
 
-def compile_all(compiler: Path, sources: Sequence[Path], output_dir: Path, flags: Sequence[str]) -> list[Path]:
-    """Compiles `sources` side by side with a gcc-like `compiler`; objects are named after their sources. Raises ToolError."""
+def compile_all(
+    compiler: Sequence[str | Path],
+    sources: Sequence[Path],
+    output_dir: Path,
+    flags: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Compiles `sources` side by side with a gcc-like command `compiler`; objects are named after their sources. Raises ToolError."""
     output_dir.mkdir(parents=True, exist_ok=True)
     objects = [output_dir / f"{source.name}.o" for source in sources]
     if len(set(objects)) != len(objects):
         raise ToolError("two sources have the same file name: " + ", ".join(source.name for source in sources))
 
     def compile_one(source: Path, output: Path) -> None:
-        run_tool([compiler, *flags, "-c", source, "-o", output])
+        run_tool([*compiler, *flags, "-c", source, "-o", output], environment=environment)
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(compile_one, sources, objects))

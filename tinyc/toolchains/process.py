@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,8 +47,13 @@ def first_error_lines(output: ToolOutput) -> str:
     return "\n".join(f"  {printable(line, 300)}" for line in (telling or lines)[:SHOWN_LINES])
 
 
-def execute(command: Sequence[str | Path], cwd: Path | None = None, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> ToolOutput:
-    """Runs `command` to its end whatever its exit code; messages of the tool are in English.
+def execute(
+    command: Sequence[str | Path],
+    cwd: Path | None = None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> ToolOutput:
+    """Runs `command` to its end whatever its exit code; messages of the tool are in English. `environment` is added to this process's.
 
     Raises ToolTimeoutError past `timeout_seconds`, ToolError where the tool cannot be started.
     """
@@ -58,7 +63,7 @@ def execute(command: Sequence[str | Path], cwd: Path | None = None, timeout_seco
         finished = subprocess.run(
             arguments,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C", **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -71,9 +76,14 @@ def execute(command: Sequence[str | Path], cwd: Path | None = None, timeout_seco
     return ToolOutput(finished.returncode, finished.stdout.decode(errors="replace"), finished.stderr.decode(errors="replace"))
 
 
-def run_tool(command: Sequence[str | Path], cwd: Path | None = None, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> ToolOutput:
+def run_tool(
+    command: Sequence[str | Path],
+    cwd: Path | None = None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> ToolOutput:
     """Like `execute`, and raises ToolError with the tool's first error lines where it does not exit with 0."""
-    output = execute(command, cwd, timeout_seconds)
+    output = execute(command, cwd, timeout_seconds, environment)
     if output.returncode != 0:
         name = Path(str(command[0])).name
         end = f"was killed by signal {-output.returncode}" if output.returncode < 0 else f"failed with exit code {output.returncode}"

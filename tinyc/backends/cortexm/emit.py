@@ -21,7 +21,7 @@ from tinyc.version import VERSION
 ARENA_ALIGNMENT = 16
 """Alignment of the arena's first byte; no buffer asks for more than 8, caches and DMA engines like 16."""
 _VALUES_PER_LINE = 16
-_C_TYPES = {"i8": "int8_t", "f32": "float", "i32": "int32_t"}
+_C_TYPES = {"i8": "int8_t", "f32": "float", "i32": "int32_t", "i64": "int64_t"}
 _LOCAL_INCLUDE = re.compile(r'^#include "(tinyc_[a-z_]+\.h)"', re.MULTILINE)
 _TABLE_TYPES: dict[str, np.dtype[Any]] = {"uint32_t": np.dtype(np.uint32), "uint16_t": np.dtype(np.uint16), "uint8_t": np.dtype(np.uint8)}
 

@@ -16,28 +16,39 @@ from xdsl.ir import Attribute
 from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.errors import PassError
 from tinyc.ir.mcu import KernelAttr
+from tinyc.plugins import listed
 
 _MODULES = (
     "tinyc.backends.cortexm.kernels.add",
     "tinyc.backends.cortexm.kernels.average_pool",
+    "tinyc.backends.cortexm.kernels.blocks",
+    "tinyc.backends.cortexm.kernels.concat",
     "tinyc.backends.cortexm.kernels.conv",
     "tinyc.backends.cortexm.kernels.copy",
     "tinyc.backends.cortexm.kernels.depthwise",
     "tinyc.backends.cortexm.kernels.dequantize",
+    "tinyc.backends.cortexm.kernels.extreme",
     "tinyc.backends.cortexm.kernels.fully_connected",
+    "tinyc.backends.cortexm.kernels.gather",
+    "tinyc.backends.cortexm.kernels.lookup",
     "tinyc.backends.cortexm.kernels.max_pool",
+    "tinyc.backends.cortexm.kernels.maximum",
     "tinyc.backends.cortexm.kernels.mean",
     "tinyc.backends.cortexm.kernels.mul",
     "tinyc.backends.cortexm.kernels.output_stage",
     "tinyc.backends.cortexm.kernels.pad",
+    "tinyc.backends.cortexm.kernels.prelu",
     "tinyc.backends.cortexm.kernels.quantize",
+    "tinyc.backends.cortexm.kernels.resize_bilinear",
     "tinyc.backends.cortexm.kernels.softmax",
     "tinyc.backends.cortexm.kernels.transpose",
     "tinyc.numerics.addition",
     "tinyc.numerics.mean",
     "tinyc.numerics.multiplication",
     "tinyc.numerics.pooling",
+    "tinyc.numerics.prelu",
     "tinyc.numerics.quantization",
+    "tinyc.numerics.resize",
 )
 _CLASS, _FIELDS = "class", "fields"
 
@@ -46,7 +57,7 @@ _CLASS, _FIELDS = "class", "fields"
 def _classes() -> Mapping[str, type]:
     """Every dataclass and enum that a spec can hold, by name: specs, and the numerics plans inside them."""
     found: dict[str, type] = {}
-    for name in _MODULES:
+    for name in (*_MODULES, *(addition.where for addition in listed("kernel_modules"))):
         for value in vars(import_module(name)).values():
             if isinstance(value, type) and (dataclasses.is_dataclass(value) or issubclass(value, Enum)):
                 found[value.__name__] = value

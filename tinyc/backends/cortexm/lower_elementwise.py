@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels import mul, softmax
@@ -14,9 +15,9 @@ from tinyc.backends.cortexm.kernels.elementwise import BinarySpec, Broadcast, pa
 from tinyc.backends.cortexm.kernels.max_pool import MaxPoolSpec
 from tinyc.backends.cortexm.kernels.quantize import QuantizeSpec
 from tinyc.backends.cortexm.lowered import WHOLE, Lowered, Operand, refuse
-from tinyc.interpreter.plans import add_plan, mul_plan, scale_of, softmax_op_plan
+from tinyc.interpreter.plans import add_plan, clamp_bounds, mul_plan, scale_of, softmax_op_plan
 from tinyc.ir.nn_base import constant_of, tensor_of
-from tinyc.ir.nn_elementwise import AddOp, BinaryOp, ClampOp, DequantizeOp, MulOp, QuantizeOp, SoftmaxOp
+from tinyc.ir.nn_elementwise import AddOp, BroadcastingOp, ClampOp, DequantizeOp, MulOp, QuantizeOp, SoftmaxOp
 from tinyc.memory.row_access import EACH_ROW, RowAccess
 from tinyc.numerics.profile import Profile
 from tinyc.numerics.quantization import dequantization_plan, quantization_plan
@@ -24,7 +25,10 @@ from tinyc.numerics.quantization import dequantization_plan, quantization_plan
 
 @dataclass(frozen=True)
 class BinaryRows:
-    """How a binary op is cut into rows: `rows` of `elements`, and how the second operand maps to one of them."""
+    """How a binary op is cut into rows: `rows` of `elements`, and how the second operand maps to one of them.
+
+    `swapped` says that the kernel takes the op's operands in the other order.
+    """
 
     rows: int
     elements: int
@@ -32,16 +36,30 @@ class BinaryRows:
     broadcast: Broadcast
     access: RowAccess
     constant: npt.NDArray[Any] | None
+    swapped: bool = False
 
 
-def binary_rows(op: BinaryOp) -> BinaryRows:
-    """The cut for `op`, whose first operand has the result's shape. Raises CannotLower for a broadcast that no kernel does."""
-    out, second = op.out, op.operand_tensor(1)
-    if op.operand_tensor(0).shape != out.shape:
+def binary_rows(op: BroadcastingOp, commutes: bool = False) -> BinaryRows:
+    """The cut for `op`, whose first operand has the result's shape and is no constant; with `commutes` the second may be that one.
+
+    Raises CannotLower for a broadcast that no kernel does.
+    """
+    if commutes and _fits_first(op, 1) and not _fits_first(op, 0):
+        return replace(_cut(op, 1, 0), swapped=True)
+    return _cut(op, 0, 1)
+
+
+def _fits_first(op: BroadcastingOp, index: int) -> bool:
+    return op.operand_tensor(index).shape == op.out.shape and constant_of(op.operands[index]) is None
+
+
+def _cut(op: BroadcastingOp, first_index: int, second_index: int) -> BinaryRows:
+    out, second = op.out, op.operand_tensor(second_index)
+    if op.operand_tensor(first_index).shape != out.shape:
         refuse(
             "shape", "the first operand must have the result's shape", "run canonicalize first; broadcasting both operands is not supported"
         )
-    data = constant_of(op.operands[1])
+    data = constant_of(op.operands[second_index])
     constant = None if data is None else data.array
     rows, elements, channels = out.rows, out.elements // out.rows, out.shape[-1] if out.shape else 1
     shape = (1,) * (len(out.shape) - len(second.shape)) + second.shape
@@ -62,34 +80,38 @@ def binary_rows(op: BinaryOp) -> BinaryRows:
                 return BinaryRows(rows, elements, channels, Broadcast.CHANNEL, EACH_ROW, None)
             if shape[3] == 1:
                 return BinaryRows(rows, elements, channels, Broadcast.SCALAR, EACH_ROW, None)
+    if constant is not None:
+        return BinaryRows(1, out.elements, channels, Broadcast.SAME, WHOLE, np.broadcast_to(constant, out.shape))
     hint = "the second operand may have the result's shape, one value, one per channel, one row, or one per row (and channel)"
     refuse("shape", f"broadcasting {list(second.shape)} to {list(out.shape)} is not supported", hint)
 
 
-def _binary(op: BinaryOp, cut: BinaryRows, spec: BinarySpec) -> Lowered:
-    first = Operand(op.operands[0], EACH_ROW, cut.rows)
+def binary_call(op: BroadcastingOp, cut: BinaryRows, spec: BinarySpec) -> Lowered:
+    """The call of the kernel `spec` for `op`, cut as `cut` says."""
+    first_value, second_value = reversed(op.operands) if cut.swapped else op.operands
+    first = Operand(first_value, EACH_ROW, cut.rows)
     if cut.constant is not None:
         return Lowered(spec, (first,), pack_operand(spec, cut.constant), (0,), cut.rows)
     in_place = (0, 1) if cut.access == EACH_ROW and cut.broadcast is Broadcast.SAME else (0,)
-    return Lowered(spec, (first, Operand(op.operands[1], cut.access)), (), in_place, cut.rows)
+    return Lowered(spec, (first, Operand(second_value, cut.access)), (), in_place, cut.rows)
 
 
 def lower_add(op: AddOp, profile: Profile) -> Lowered:
     """Addition by rows."""
     cut = binary_rows(op)
-    return _binary(op, cut, add_spec(cut.elements, cut.channels, cut.broadcast, cut.constant is not None, add_plan(op, profile)))
+    return binary_call(op, cut, add_spec(cut.elements, cut.channels, cut.broadcast, cut.constant is not None, add_plan(op, profile)))
 
 
 def lower_mul(op: MulOp, profile: Profile) -> Lowered:
     """Multiplication by rows."""
     cut = binary_rows(op)
-    return _binary(op, cut, mul.MulSpec(cut.elements, cut.channels, cut.broadcast, cut.constant is not None, mul_plan(op, profile)))
+    return binary_call(op, cut, mul.MulSpec(cut.elements, cut.channels, cut.broadcast, cut.constant is not None, mul_plan(op, profile)))
 
 
 def lower_clamp(op: ClampOp, profile: Profile) -> Lowered:
     """A clamp that could not be fused is a pool over single elements."""
     elements = op.out.elements // op.out.rows
-    lower, upper = op.clamp_pair()
+    lower, upper = clamp_bounds(op, profile)
     spec = MaxPoolSpec(elements, 1, elements, 1, 1, 1, 0, lower, upper)
     return Lowered(spec, (Operand(op.operands[0], EACH_ROW),))
 

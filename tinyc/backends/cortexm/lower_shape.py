@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinyc.backends.cortexm.kernels.mean import MeanColumnsSpec, MeanRowsSpec, MeanTensorSpec
-from tinyc.backends.cortexm.kernels.pad import PadSpec
+from tinyc.backends.cortexm.kernels.pad import PadSpec, PadTensorSpec
 from tinyc.backends.cortexm.kernels.transpose import TransposeSpec
 from tinyc.backends.cortexm.lowered import Lowered, Operand, refuse
 from tinyc.interpreter.plans import mean_op_plan
@@ -23,18 +23,19 @@ def lower_mean(op: MeanOp, profile: Profile) -> Lowered:
 
 
 def lower_pad(op: PadOp, profile: Profile) -> Lowered:
-    """Padding that no convolution could take."""
-    shape, access = op.operand_tensor(0).shape, op.row_access(0)
+    """Padding that no convolution could take: of an image row by row, of anything else in one go."""
+    shape, access, pads = op.operand_tensor(0).shape, op.row_access(0), op.pads()
     if access is None:
-        refuse("paddings", f"padding of shape {list(shape)} is not supported", "only images of shape [1, H, W, C] are padded")
-    _, _, (left, right), (before, after) = op.pads()
-    spec = PadSpec(shape[2], shape[3], left, right, before, after, op.out.zero_point)
+        tensor = PadTensorSpec(shape, tuple(before for before, _ in pads), tuple(after for _, after in pads), op.pad_value())
+        return Lowered(tensor, (Operand(op.operands[0], EACH_ROW, 1),), (), (), 1)
+    _, _, (left, right), (before, after) = pads
+    spec = PadSpec(shape[2], shape[3], left, right, before, after, op.pad_value())
     return Lowered(spec, (Operand(op.operands[0], access),))
 
 
 def lower_transpose(op: TransposeOp, profile: Profile) -> Lowered:
     """A transpose that moves data."""
-    types = {"i8": "int8_t", "f32": "float", "i32": "int32_t"}
+    types = {"i8": "int8_t", "f32": "float", "i32": "int32_t", "i64": "int64_t"}
     try:
         spec = TransposeSpec(op.operand_tensor(0).shape, op.permutation_list(), types[op.out.element])
     except ValueError as error:

@@ -11,11 +11,10 @@ from tinyc.backends.cortexm.kernels.max_pool import MaxPoolSpec
 from tinyc.backends.cortexm.kernels.mean import MeanRowsSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, plan_output_stage
 from tinyc.backends.cortexm.lowered import Lowered, Operand, refuse, weights_and_bias
-from tinyc.interpreter.plans import convolution_plan, fully_connected_plan
+from tinyc.interpreter.plans import clamp_bounds, convolution_plan, fully_connected_plan, global_average_plan
 from tinyc.ir.nn_shape import FullyConnectedOp
 from tinyc.ir.nn_window import AveragePool2DOp, Conv2DOp, DepthwiseConv2DOp, MaxPool2DOp, PoolOp, WindowOp
 from tinyc.memory.row_access import RowAccess
-from tinyc.numerics.pooling import GlobalAverage
 from tinyc.numerics.profile import Profile
 from tinyc.numerics.requantize import ChannelRequantization
 
@@ -118,24 +117,25 @@ def _per_channel(requantization: ChannelRequantization, channels: int) -> Channe
 
 def lower_max_pool(op: MaxPool2DOp, profile: Profile) -> Lowered:
     """Max pool by rows."""
-    return Lowered(MaxPoolSpec(**_pool_fields(op)), (Operand(op.operands[0], _window_access(op)),))
+    return Lowered(MaxPoolSpec(**_pool_fields(op, profile)), (Operand(op.operands[0], _window_access(op)),))
 
 
 def lower_average_pool(op: AveragePool2DOp, profile: Profile) -> Lowered:
     """Average pool by rows; over the whole image it is a running sum of rows."""
     if op.reduces_rows():
         image = op.operand_tensor(0).shape
-        plan = GlobalAverage(image[1] * image[2], *op.clamp_pair())
-        return Lowered(MeanRowsSpec(image[2], image[3], False, plan), (Operand(op.operands[0]),))
-    return Lowered(AveragePoolSpec(**_pool_fields(op)), (Operand(op.operands[0], _window_access(op)),))
+        return Lowered(MeanRowsSpec(image[2], image[3], False, global_average_plan(op, profile)), (Operand(op.operands[0]),))
+    return Lowered(
+        AveragePoolSpec(**_pool_fields(op, profile), unsigned=op.unsigned is not None), (Operand(op.operands[0], _window_access(op)),)
+    )
 
 
-def _pool_fields(op: PoolOp) -> dict[str, int]:
+def _pool_fields(op: PoolOp, profile: Profile) -> dict[str, int]:
     image, (top, left, _, _), kernel = op.operand_tensor(0).shape, op.pad_list(), op.kernel_size()
     last = ((op.out.shape[1] - 1) * op.stride_pair()[0] - top, (op.out.shape[2] - 1) * op.stride_pair()[1] - left)
     if top >= kernel[0] or left >= kernel[1] or last[0] >= image[1] or last[1] >= image[2]:
         refuse("padding", "a window lies in the padding altogether")
-    lower, upper = op.clamp_pair()
+    lower, upper = clamp_bounds(op, profile)
     return {
         "input_width": image[2],
         "channels": image[3],

@@ -45,9 +45,17 @@ class RowsView:
     pitch: int
 
     @property
-    def is_ring(self) -> bool:
-        """Whether older rows are overwritten by newer ones."""
-        return self.slots < self.count
+    def base(self) -> str:
+        """C expression of the first byte."""
+        return f"arena + {self.offset}" if self.offset else "arena"
+
+    def row(self, index: str) -> str:
+        """C expression of the first byte of row `index`, itself a C expression."""
+        if self.slots == 1:
+            return self.base
+        factor = index if index.isidentifier() else f"({index})"
+        slot = f"{factor} % {self.slots}" if self.slots < self.count else factor
+        return f"{self.base} + {slot} * {self.pitch}"
 
 
 @dataclass(frozen=True)
@@ -64,14 +72,14 @@ class InputView:
     @property
     def first_row(self) -> str:
         """C expression of the first row that output row `row` reads."""
-        return _linear("row", self.access.stride, -self.access.pad)
+        return _first_row(self.access, 0)
 
     @property
     def rows_needed(self) -> str:
         """C expression of how many rows must exist before output row `row` can be computed; may exceed `rows.count`."""
         if self.whole:
             return str(self.rows.count)
-        return _linear("row", self.access.stride, (self.access.window - 1) * self.access.dilation + 1 - self.access.pad)
+        return _first_row(self.access, (self.access.window - 1) * self.access.dilation + 1)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,13 @@ class CallView:
     tables: tuple[str, ...]
     scratch: int | None
     accumulator: int | None
+    takes_row: bool
+
+    @property
+    def uses_row(self) -> bool:
+        """Whether the number of the output row occurs in the text of the call."""
+        reads = any(entry.window or (entry.rows.count > 1 and not entry.whole) for entry in self.inputs)
+        return reads or self.takes_row or self.output.count > 1 or any(entry.producer and not entry.whole for entry in self.inputs)
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,16 @@ def _linear(variable: str, factor: int, constant: int) -> str:
     if constant:
         text += f" {'+' if constant > 0 else '-'} {abs(constant)}"
     return text
+
+
+def _first_row(access: RowAccess, further: int) -> str:
+    """C expression of `access.first(row) + further`."""
+    if access.divisor == 1:
+        return _linear("row", access.stride, further - access.pad)
+    # C's division truncates towards 0: the numerator is lifted by whole rows until it cannot be negative.
+    lift = max(0, -(-access.pad // access.divisor))
+    numerator = _linear("row", access.stride, lift * access.divisor - access.pad)
+    return _linear(f"({numerator}) / {access.divisor}", 1, further - lift)
 
 
 def build_program(module: ModuleOp, prefix: str) -> Program:
@@ -194,4 +219,5 @@ def _call_view(
         tuple(tables[value.owner].symbol for value in call.tables if isinstance(value.owner, TableOp)),
         buffer_of(call.scratch).start if call.scratch else None,
         buffer_of(call.accumulator).start if call.accumulator else None,
+        spec.takes_row,
     )

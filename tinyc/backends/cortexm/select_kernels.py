@@ -17,7 +17,9 @@ from tinyc.backends.cortexm.kernel_attr import encode_kernel
 from tinyc.backends.cortexm.kernels.base import Form, Table
 from tinyc.backends.cortexm.kernels.copy import CopySpec
 from tinyc.backends.cortexm.lower_elementwise import lower_add, lower_clamp, lower_dequantize, lower_mul, lower_quantize, lower_softmax
+from tinyc.backends.cortexm.lower_movement import MOVEMENT_RULES
 from tinyc.backends.cortexm.lower_shape import lower_mean, lower_pad, lower_transpose
+from tinyc.backends.cortexm.lower_unary import lower_maximum, lower_minimum, lower_prelu, lower_sub, lower_unary
 from tinyc.backends.cortexm.lower_window import lower_average_pool, lower_conv2d, lower_depthwise, lower_fully_connected, lower_max_pool
 from tinyc.backends.cortexm.lowered import CannotLower, Lowered, Operand
 from tinyc.errors import Diagnostic, PassError, UnsupportedError
@@ -25,14 +27,16 @@ from tinyc.ir.dense import DenseAttr
 from tinyc.ir.edit import detach, erase
 from tinyc.ir.mcu import TABLE, BufferOp, CallOp, RowAccessAttr, StreamOp, TableOp, ViewOp, buffer_of, number, row_shape
 from tinyc.ir.nn_base import NNOp, tensor_of
-from tinyc.ir.nn_elementwise import AddOp, ClampOp, DequantizeOp, MulOp, QuantizeOp, SoftmaxOp
+from tinyc.ir.nn_elementwise import AddOp, ClampOp, DequantizeOp, MaximumOp, MinimumOp, MulOp, QuantizeOp, SoftmaxOp, SubOp
 from tinyc.ir.nn_shape import ConstantOp, FullyConnectedOp, MeanOp, PadOp, ReshapeOp, TransposeOp
+from tinyc.ir.nn_unary import PReluOp, UnaryOp
 from tinyc.ir.nn_window import AveragePool2DOp, Conv2DOp, DepthwiseConv2DOp, MaxPool2DOp
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import EACH_ROW
 from tinyc.numerics.profile import Profile
 from tinyc.passes.fold_constants import profile_of
 from tinyc.passes.rewriting import main_block
+from tinyc.plugins import additions
 
 RULES: Mapping[type[Operation], Callable[[Any, Profile], Lowered]] = {
     AddOp: lower_add,
@@ -43,14 +47,20 @@ RULES: Mapping[type[Operation], Callable[[Any, Profile], Lowered]] = {
     DequantizeOp: lower_dequantize,
     FullyConnectedOp: lower_fully_connected,
     MaxPool2DOp: lower_max_pool,
+    MaximumOp: lower_maximum,
     MeanOp: lower_mean,
+    MinimumOp: lower_minimum,
     MulOp: lower_mul,
+    PReluOp: lower_prelu,
     PadOp: lower_pad,
     QuantizeOp: lower_quantize,
     SoftmaxOp: lower_softmax,
+    SubOp: lower_sub,
     TransposeOp: lower_transpose,
+    UnaryOp: lower_unary,
+    **MOVEMENT_RULES,
 }
-_ELEMENT_C_TYPES = {"i8": "int8_t", "i32": "int32_t", "f32": "float"}
+_ELEMENT_C_TYPES = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "f32": "float"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ class _Lowering:
                 try:
                     self._lower(op)
                 except CannotLower as refusal:
-                    diagnostics.append(Diagnostic("network", op.layer, op.TITLE, refusal.attribute, refusal.reason, refusal.hint))
+                    diagnostics.append(Diagnostic("network", op.layer, op.title, refusal.attribute, refusal.reason, refusal.hint))
                     self.values[op.results[0]] = self._buffer("tensor", op.layer, op.results[0].type).result
             else:
                 raise PassError(f"select-kernels: cannot lower {op.name}")
@@ -112,7 +122,8 @@ class _Lowering:
 
     def _buffer(self, kind: str, layer: str, type: Any) -> BufferOp:
         tensor = type.data
-        buffer = BufferOp.make(kind, layer, tensor.rows, tensor.row_bytes, type)
+        # An int64_t lies at a multiple of 8, anything smaller at one of 4.
+        buffer = BufferOp.make(kind, layer, tensor.rows, tensor.row_bytes, type, 8 if tensor.element == "i64" else 4)
         self.block.add_op(buffer)
         return buffer
 
@@ -136,14 +147,18 @@ class _Lowering:
             return
         rule = RULES.get(type(op))
         if rule is None:
-            raise CannotLower("", "there is no kernel for this op")
+            addition = additions("lowerings").get(op.name)
+            if addition is None:
+                raise CannotLower("", "there is no kernel for this op")
+            rule = addition.load()
+            assert rule is not None
         lowered = rule(op, self.profile)
         for operand in lowered.operands:
             if operand.value not in self.values:
                 raise CannotLower("inputs", "an input that must be computed at run time is constant", "run fold-constants first")
         buffer = self._buffer("tensor", op.layer, op.results[0].type)
         self.values[op.results[0]] = buffer.result
-        self._call(lowered, buffer, op.layer, op.TITLE, op.macs())
+        self._call(lowered, buffer, op.layer, op.title, op.macs())
 
     def _call(self, lowered: Lowered, buffer: BufferOp, layer: str, title: str, macs: int) -> None:
         spec = lowered.spec

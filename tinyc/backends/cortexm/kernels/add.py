@@ -1,4 +1,4 @@
-"""ADD: seven instructions an element where one shift is proved equal to the profile's rule, which is nearly always."""
+"""ADD and SUB: seven instructions an element where one shift is proved equal to the profile's rule, which is nearly always."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ class AddSpec(BinarySpec):
 
     @property
     def family(self) -> str:
-        return "add"
+        return "sub" if self.subtracts else "add"
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether one operand is taken off the other."""
+        if isinstance(self.plan, FixedPointAddition):
+            return min(self.plan.first_sign, self.plan.second_sign) < 0
+        return min(self.plan.first_multiplier, self.plan.second_multiplier) < 0
 
     @property
     def shifted(self) -> bool:
@@ -30,7 +37,7 @@ class AddSpec(BinarySpec):
         return isinstance(self.plan, ShiftedAddition)
 
     def source(self, symbol: str) -> str:
-        return render("add.c.j2", symbol=symbol, spec=self, plan=self.plan, number=c_number)
+        return render("add.c.j2", symbol=symbol, spec=self, plan=self.plan, subtracts=self.subtracts, number=c_number)
 
 
 def add_spec(elements: int, channels: int, broadcast: Broadcast, constant: bool, plan: AdditionPlan) -> AddSpec:

@@ -10,7 +10,9 @@ from tinyc.backends.cortexm.kernels.pooling import PoolSpec
 
 @dataclass(frozen=True)
 class AveragePoolSpec(PoolSpec):
-    """One output row of averages over the elements inside the input."""
+    """One output row of averages over the elements inside the input; of the uint8 values 128 above them where `unsigned` is set."""
+
+    unsigned: bool = False
 
     @property
     def family(self) -> str:

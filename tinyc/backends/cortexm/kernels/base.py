@@ -3,7 +3,8 @@
 A kernel *body* is one `static` C function (three for a reduction), specialised to a frozen spec: shapes, zero points and clamp bounds
 are constants in its text, weights and other tables come in by pointer. Layers with equal specs share one body.
 
-Calling convention, in this order: inputs, output, constants (in the order of the tables that the family packs), scratch.
+Calling convention, in this order: inputs, output, the row number where a row body asks for it (`takes_row`), constants (in the order of the
+tables that the family packs), scratch.
 
 - `Form.ROW`: `void SYMBOL(inputs, T *output, constants, void *scratch)` computes one row (all columns and channels, HWC) of the output.
   An input with window 0 is a pointer to the one input row needed; an input with window n >= 1 is `const T *const *`, an array of n row
@@ -68,6 +69,11 @@ class KernelSpec(ABC):
     def windows(self) -> tuple[int, ...]:
         """Per input: 0 for a plain pointer, n for an array of n row pointers."""
         return (0,)
+
+    @property
+    def takes_row(self) -> bool:
+        """`Form.ROW` only: whether the body needs the number of the output row, an `int32_t` behind the output."""
+        return False
 
     @property
     def input_types(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""PAD with a constant, which for quantised tensors is the zero point."""
+"""PAD and PADV2 with a constant, which is the zero point unless the model says otherwise."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,3 +53,61 @@ class PadSpec(KernelSpec):
 
     def source(self, symbol: str) -> str:
         return render("pad.c.j2", symbol=symbol, spec=self)
+
+
+@dataclass(frozen=True)
+class PadTensorSpec(KernelSpec):
+    """A whole tensor of any rank, with `before` and `after` elements of padding along each axis."""
+
+    shape: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: int
+
+    form: ClassVar[Form] = Form.ROW
+    headers: ClassVar[tuple[str, ...]] = ("tinyc_arithmetic.h",)
+
+    def __post_init__(self) -> None:
+        if not len(self.shape) == len(self.before) == len(self.after) or not -128 <= self.value <= 127:
+            raise ValueError(f"padding does not fit the shape, or the value is no int8: {self}")
+
+    @property
+    def family(self) -> str:
+        return "pad_tensor"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        return tuple(size + a + b for size, a, b in zip(self.shape, self.before, self.after, strict=True))
+
+    @property
+    def output_elements(self) -> int:
+        """Bytes of the output."""
+        return math.prod(self.output_shape)
+
+    def _stride(self, axis: int) -> int:
+        return math.prod(self.output_shape[axis + 1 :])
+
+    @property
+    def padded_axes(self) -> int:
+        """Axes up to the last one that is padded; what lies behind them is copied in one piece."""
+        padded = [axis for axis in range(len(self.shape)) if self.before[axis] or self.after[axis]]
+        return max(padded, default=-1) + 1
+
+    @property
+    def loops(self) -> list[tuple[int, int]]:
+        """(size, stride in the output) of the axes around a run."""
+        return [(self.shape[axis], self._stride(axis)) for axis in range(max(self.padded_axes - 1, 0))]
+
+    @property
+    def run(self) -> int:
+        """Neighbouring bytes that stay neighbours."""
+        return math.prod(self.shape[max(self.padded_axes - 1, 0) :])
+
+    @property
+    def offset(self) -> int:
+        """Where the input begins in the output."""
+        return sum(count * self._stride(axis) for axis, count in enumerate(self.before))
+
+    def source(self, symbol: str) -> str:
+        return render("pad_tensor.c.j2", symbol=symbol, spec=self)

@@ -1,0 +1,123 @@
+/* Watches a program in Unicorn: counts instructions, stops at marked ones, and finds what silicon refuses and Unicorn lets pass.
+ *
+ * Loaded into the process that has Unicorn, which hands the addresses of two of its functions over: nothing is linked. Called for each
+ * instruction, hence not Python. */
+
+#include <stdint.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+/* What is marked on the first halfword of an instruction, 0 for most of them. Instructions of an IT block are counted with their IT, since
+ * Unicorn does not report the ones whose condition does not hold. */
+enum mark {
+    MARK_NUMBER = 0x0F,  /* of a register or of instructions, for the two marks that follow */
+    MARK_ALIGNED = 0x10, /* the register is a base that must be a multiple of 4 */
+    MARK_IT = 0x20,      /* an IT, with so many instructions after it */
+    MARK_COUNTED = 0x40, /* counted with its IT */
+    MARK_STOP = 0x80     /* stop before it */
+};
+
+enum event { EVENT_NONE, EVENT_STOP, EVENT_UNALIGNED, EVENT_ZONE, EVENT_MEMORY, EVENT_INTERRUPT, EVENT_SLICE };
+
+struct monitor {
+    uint64_t instructions;
+    uint64_t slice; /* instructions after which to stop: an interruption at a point of time would count one twice */
+    const uint8_t *marks;
+    int (*stop)(void *engine);
+    int (*read_register)(void *engine, int identifier, void *value);
+    uint32_t code_start;
+    uint32_t code_halfwords;
+    uint32_t pc;      /* of the instruction at hand */
+    uint32_t event;   /* why execution was stopped, an enum event */
+    uint32_t address; /* of the access, for the events that are accesses */
+    uint32_t bytes;
+    uint32_t detail;       /* Unicorn's type of an access, or number of an interrupt */
+    uint32_t passing;      /* 1: do not stop at the first instruction, since execution goes on from there */
+    uint32_t armed;        /* 1: zones are forbidden */
+    uint32_t exempt_start; /* code that may touch them */
+    uint32_t exempt_end;
+    int32_t register_identifiers[16];
+};
+
+/* Memory from `start` up to, not with, `end` that must not be touched. */
+struct zone {
+    struct monitor *monitor;
+    uint32_t start;
+    uint32_t end;
+};
+
+EXPORTED void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *data);
+EXPORTED void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
+EXPORTED int tinyc_on_bad_memory(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
+EXPORTED void tinyc_on_interrupt(void *engine, uint32_t number, void *data);
+
+static void stop(struct monitor *monitor, void *engine, enum event event, uint64_t address, uint32_t bytes, uint32_t detail)
+{
+    if (monitor->event == EVENT_NONE) {
+        monitor->event = event;
+        monitor->address = (uint32_t)address;
+        monitor->bytes = bytes;
+        monitor->detail = detail;
+        (void)monitor->stop(engine);
+    }
+}
+
+void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *data)
+{
+    struct monitor *const monitor = data;
+    const uint32_t place = ((uint32_t)address - monitor->code_start) >> 1;
+    const uint32_t mark = place < monitor->code_halfwords ? monitor->marks[place] : 0;
+    (void)bytes;
+    if (monitor->event != EVENT_NONE) {
+        return; /* the request to stop is obeyed at the end of a stretch of instructions at the latest */
+    }
+    monitor->pc = (uint32_t)address;
+    if (monitor->slice > 0) {
+        monitor->slice--;
+    } else if ((mark & MARK_COUNTED) == 0) { /* nothing stops inside an IT block, whose state would be lost */
+        stop(monitor, engine, EVENT_SLICE, address, 0, 0);
+        return;
+    }
+    if (mark == 0) {
+        monitor->passing = 0;
+        monitor->instructions++;
+        return;
+    }
+    if ((mark & MARK_STOP) != 0 && !monitor->passing) {
+        stop(monitor, engine, EVENT_STOP, address, 0, 0);
+        return;
+    }
+    monitor->passing = 0;
+    if ((mark & MARK_ALIGNED) != 0) {
+        uint32_t base = 0;
+        (void)monitor->read_register(engine, monitor->register_identifiers[mark & MARK_NUMBER], &base);
+        if ((base & 3) != 0) {
+            stop(monitor, engine, EVENT_UNALIGNED, base, 4, 0);
+            return;
+        }
+    }
+    monitor->instructions += (mark & MARK_COUNTED) != 0 ? 0 : 1 + ((mark & MARK_IT) != 0 ? mark & MARK_NUMBER : 0);
+}
+
+void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data)
+{
+    const struct zone *const zone = data;
+    struct monitor *const monitor = zone->monitor;
+    (void)value;
+    if (monitor->armed && address < zone->end && address + (uint32_t)bytes > zone->start &&
+        (monitor->pc < monitor->exempt_start || monitor->pc >= monitor->exempt_end)) {
+        stop(monitor, engine, EVENT_ZONE, address < zone->start ? zone->start : address, (uint32_t)bytes, (uint32_t)type);
+    }
+}
+
+int tinyc_on_bad_memory(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data)
+{
+    (void)value;
+    stop(data, engine, EVENT_MEMORY, address, (uint32_t)bytes, (uint32_t)type);
+    return 0;
+}
+
+void tinyc_on_interrupt(void *engine, uint32_t number, void *data)
+{
+    stop(data, engine, EVENT_INTERRUPT, 0, 0, number);
+}

@@ -1,0 +1,2 @@
+def run_on_renode(*a):
+    raise SystemExit
