@@ -25,14 +25,27 @@ void tinyc_text_begin(const char *status)
     print("\"");
 }
 
+/* Divides *value by 10; the remainder. In steps of 32 by 16 bits, which need no support routine of the compiler. */
+static uint32_t divide_by_ten(uint64_t *value)
+{
+    uint64_t quotient = 0;
+    uint32_t remainder = 0;
+    for (int shift = 48; shift >= 0; shift -= 16) {
+        const uint32_t part = remainder << 16 | ((uint32_t)(*value >> shift) & 0xFFFFu);
+        quotient = quotient << 16 | part / 10;
+        remainder = part % 10;
+    }
+    *value = quotient;
+    return remainder;
+}
+
 void tinyc_text_number(const char *key, int64_t value)
 {
     char digits[24];
     char *first = digits + sizeof digits;
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     do {
-        *--first = (char)('0' + (int)(rest % 10));
-        rest /= 10;
+        *--first = (char)('0' + (int)divide_by_ten(&rest));
     } while (rest != 0);
     if (value < 0) {
         *--first = '-';

@@ -18,7 +18,8 @@ enum mode { READ_BINARY = 1, WRITE_BINARY = 5 };
 
 #define REASON_APPLICATION_EXIT 0x20026u
 
-static uint32_t call(enum operation operation, uint32_t parameter)
+/* Not inlined, so that there is one breakpoint in a program, which emulators can find. */
+static __attribute__((noinline)) uint32_t call(enum operation operation, uint32_t parameter)
 {
     register uint32_t r0 __asm__("r0") = (uint32_t)operation;
     register uint32_t r1 __asm__("r1") = parameter;

@@ -1,8 +1,8 @@
 """Records what TensorFlow Lite Micro computes for element-wise ops that LiteRT's reference kernels compute otherwise.
 
-Run from the repository root where the package `tflite_micro` is installed: `PYTHONPATH=tests python tests/numerics/record_tflm.py`. It writes
-tests/numerics/recorded_tflm.npz: by op the models' quantisation (scale and zero point of input, slope if any, and output; alpha or 0), the
-slopes of PRELU, and the outputs for the inputs -128 to 127.
+Run from the repository root where the package `tflite_micro` is installed: `PYTHONPATH=tests python tests/numerics/record_tflm.py`.
+It writes tests/numerics/recorded_tflm.npz: by op the models' quantisation (scale and zero point of input, slope if any, and output; alpha
+or 0), the slopes of PRELU, and the outputs for the inputs -128 to 127.
 """
 
 from __future__ import annotations

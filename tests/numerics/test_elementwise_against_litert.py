@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from support.elementwise_cases import CASES, ModelCase, shifted
+from support.elementwise_cases import CASES, WITHOUT_STAND_IN, interpreted, shifted
 from support.numeric_cases import RESOLVERS
-from tinyc.frontends.tflite import import_tflite
-from tinyc.interpreter.evaluate import evaluate
 from tinyc.numerics.profile import Profile
 
 MODELS = 100
-WITHOUT_STAND_IN = {"ABS", "ELU", "LEAKY_RELU", "LOGISTIC", "PRELU", "RELU", "TANH"}
-"""Ops for which LiteRT's reference kernels are absent or not TFLM's; test_recorded_tflm.py compares those with recorded TFLM outputs."""
 COMPARABLE = [(op, profile) for op in CASES for profile in Profile if profile is Profile.LITERT or op not in WITHOUT_STAND_IN]
 
 
 @pytest.fixture(autouse=True)
 def _litert() -> None:
     pytest.importorskip("ai_edge_litert")
-
-
-def interpreted(case: ModelCase, profile: Profile) -> npt.NDArray[np.int8]:
-    """tinyc's output; uint8 inputs are given as the int8 that they become."""
-    module = import_tflite(case.model, "case")
-    inputs = [(values ^ np.uint8(128)).view(np.int8) if values.dtype == np.uint8 else values for values in case.inputs]
-    (output,) = evaluate(module, inputs, profile)
-    return output
 
 
 @pytest.mark.parametrize(("op", "profile"), COMPARABLE)

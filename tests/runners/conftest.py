@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,3 +19,9 @@ def build(tmp_path: Path) -> Callable[..., Path]:
         return make_build(tmp_path / "build", target, **options)
 
     return make
+
+
+@pytest.fixture
+def without_zig(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the Python package ziglang."""
+    monkeypatch.setitem(sys.modules, "ziglang", None)

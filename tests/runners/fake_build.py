@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -57,6 +58,13 @@ def make_build(folder: Path, target: str, body: str = REVERSE, weights: str = ""
     return folder
 
 
+has_arm_compiler = shutil.which("arm-none-eabi-gcc") is not None or importlib.util.find_spec("ziglang") is not None
+needs_arm_compiler = pytest.mark.skipif(not has_arm_compiler, reason="neither arm-none-eabi-gcc nor ziglang is installed")
+needs_unicorn = pytest.mark.skipif(
+    not has_arm_compiler or importlib.util.find_spec("unicorn") is None,
+    reason="unicorn and a compiler for Cortex-M (arm-none-eabi-gcc or ziglang) are not both installed",
+)
+needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang is not installed")
 needs_gcc_arm = pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="arm-none-eabi-gcc is not installed")
 needs_qemu = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,

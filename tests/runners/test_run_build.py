@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_build import needs_native_compiler, needs_qemu
+from fake_build import needs_native_compiler, needs_qemu, needs_unicorn
 
 from tinyc.errors import DoesNotFitError, ToolError, UsageError
 from tinyc.runners import RunnerError, run_build
@@ -23,9 +24,13 @@ ON_EACH_RUNNER = pytest.mark.parametrize(
     [
         pytest.param("qemu", "stm32f412", marks=needs_qemu, id="m4"),
         pytest.param("qemu", "stm32f765", marks=needs_qemu, id="m7"),
+        pytest.param("unicorn", "stm32f412", marks=needs_unicorn, id="unicorn-m4"),
+        pytest.param("unicorn", "stm32f765", marks=needs_unicorn, id="unicorn-m7"),
         pytest.param("host", "stm32f412", marks=needs_native_compiler, id="host"),
     ],
 )
+
+ON_EACH_EMULATOR = pytest.mark.parametrize("runner", [pytest.param("qemu", marks=needs_qemu), pytest.param("unicorn", marks=needs_unicorn)])
 
 # `rounds` times round a loop of two instructions, and nothing else that depends on it.
 COUNTED = """
@@ -75,19 +80,19 @@ def test_a_result_that_depends_on_old_arena_bytes_does_not_survive(build: Build,
     assert first[0, 0] == second[0, 0] == np.uint8(0xA6).view(np.int8)
 
 
-@needs_qemu
+@ON_EACH_EMULATOR
 @pytest.mark.parametrize("target", ["stm32f412", "stm32f746"])
-def test_instruction_counts_are_exact_and_repeatable(build: Build, target: str) -> None:
+def test_instruction_counts_are_exact_and_repeatable(build: Build, target: str, runner: str) -> None:
     samples = np.zeros((4, 3, 4), dtype=np.int8)
     samples[:, 0, 0] = [0, 10, 0, 7]
     folder = build(target, body=COUNTED)
-    result = run_build(folder, "qemu", {"input_0": samples})
+    result = run_build(folder, runner, {"input_0": samples})
     first = result.instructions_per_sample[0]
     assert [count - first for count in result.instructions_per_sample] == [0, 2000, 0, 1400]
     assert first <= 16
     assert result.instructions == first + 1400
     assert any("differ between samples" in note for note in result.notes)
-    assert run_build(folder, "qemu", {"input_0": samples}).instructions_per_sample == result.instructions_per_sample
+    assert run_build(folder, runner, {"input_0": samples}).instructions_per_sample == result.instructions_per_sample
 
 
 @needs_qemu
@@ -160,7 +165,7 @@ def test_a_network_that_does_not_end_is_stopped(build: Build, runner: str, targe
         run_build(build(target, body=body), runner, {"input_0": SAMPLE}, timeout_seconds=1)
 
 
-@needs_qemu
+@ON_EACH_EMULATOR
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
@@ -169,14 +174,14 @@ def test_a_network_that_does_not_end_is_stopped(build: Build, runner: str, targe
         ('__asm__ volatile("ldrd r2, r3, [%0]" : : "r"(arena + 1) : "r2", "r3");', "unaligned access .*in reverse_invoke"),
     ],
 )
-def test_a_fault_names_its_cause_and_function(build: Build, statement: str, message: str) -> None:
+def test_a_fault_names_its_cause_and_function(build: Build, statement: str, message: str, runner: str) -> None:
     body = f"int reverse_invoke(uint8_t *arena) {{ (void)arena; {statement} return 0; }}\n"
     with pytest.raises(RunnerError, match=message):
-        run_build(build("stm32f746", body=body), "qemu", {"input_0": SAMPLE})
+        run_build(build("stm32f746", body=body), runner, {"input_0": SAMPLE})
 
 
-@needs_qemu
-def test_a_full_stack_is_reported_as_that(build: Build) -> None:
+@ON_EACH_EMULATOR
+def test_a_full_stack_is_reported_as_that(build: Build, runner: str) -> None:
     body = """
     static int down(volatile uint8_t *above, int depth)
     {
@@ -187,7 +192,7 @@ def test_a_full_stack_is_reported_as_that(build: Build) -> None:
     int reverse_invoke(uint8_t *arena) { return down(arena, 1000); }
     """
     with pytest.raises(RunnerError, match="faulted: the stack is full"):
-        run_build(build("stm32f746", body=body), "qemu", {"input_0": SAMPLE})
+        run_build(build("stm32f746", body=body), runner, {"input_0": SAMPLE})
 
 
 @needs_native_compiler
@@ -197,21 +202,21 @@ def test_a_crash_on_the_host_is_reported_with_its_signal(build: Build) -> None:
         run_build(build(body=body), "host", {"input_0": SAMPLE})
 
 
-@needs_qemu
-def test_a_model_and_arena_of_megabytes_run(build: Build) -> None:
+@ON_EACH_EMULATOR
+def test_a_model_and_arena_of_megabytes_run(build: Build, runner: str) -> None:
     arena_bytes = 4_500_000
     body = "int reverse_invoke(uint8_t *arena) { memset(arena, reverse_weights[2499999], REVERSE_ARENA_SIZE); return 0; }\n"
     weights = "const uint8_t reverse_weights[2500000] = {[2499999] = 7};"
     for target in ("stm32f412", "stm32f746"):
         folder = build(target, body=body, weights=weights, arena_bytes=arena_bytes)
-        assert (run_build(folder, "qemu", {"input_0": SAMPLE}).outputs["output_0"] == 7).all()
+        assert (run_build(folder, runner, {"input_0": SAMPLE}).outputs["output_0"] == 7).all()
         shutil.rmtree(folder)
 
 
-@needs_qemu
-def test_what_is_too_large_for_the_emulated_board_does_not_fit(build: Build) -> None:
+@ON_EACH_EMULATOR
+def test_what_is_too_large_for_the_emulated_board_does_not_fit(build: Build, runner: str) -> None:
     with pytest.raises(DoesNotFitError, match="too large for the emulated board mps2-an500"):
-        run_build(build("stm32f746", arena_bytes=20_000_000), "qemu", {"input_0": SAMPLE})
+        run_build(build("stm32f746", arena_bytes=20_000_000), runner, {"input_0": SAMPLE})
 
 
 @ON_EACH_RUNNER
@@ -248,7 +253,7 @@ def test_a_header_that_contradicts_the_report_is_refused(build: Build, runner: s
 
 @needs_qemu
 def test_without_a_compiler_for_this_machine_the_count_is_absent_and_noted(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_zig: None
 ) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -281,21 +286,33 @@ def test_a_qemu_without_plugins_still_runs_and_says_why_nothing_is_counted(
     assert result.outputs["output_0"][0, 0] == 5
 
 
-@pytest.mark.parametrize(("runner", "package"), [("qemu", "qemu-system-arm"), ("host", "package gcc")])
-def test_a_missing_tool_is_named_with_its_package(build: Build, monkeypatch: pytest.MonkeyPatch, runner: str, package: str) -> None:
+@pytest.mark.parametrize(
+    ("runner", "package"),
+    [
+        ("qemu", "qemu-system-arm"),
+        ("host", "package gcc; or, without root: .*pip install ziglang"),
+        ("unicorn", r"pip install 'tinyc\[emulator\]'"),
+        ("renode", "github.com/renode/renode/releases"),
+    ],
+)
+def test_a_missing_tool_is_named_with_its_package(
+    build: Build, monkeypatch: pytest.MonkeyPatch, without_zig: None, runner: str, package: str
+) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "unicorn", None)
     with pytest.raises(ToolError, match=package):
         run_build(build("stm32f746"), runner, {"input_0": SAMPLE})
 
 
 def test_an_unknown_runner_is_refused_with_the_known_ones(build: Build) -> None:
-    with pytest.raises(UsageError, match="available: qemu, host"):
-        run_build(build(), "renode", {"input_0": SAMPLE})
+    with pytest.raises(UsageError, match="available: qemu, unicorn, renode, host"):
+        run_build(build(), "board", {"input_0": SAMPLE})
 
 
-def test_a_build_for_the_host_does_not_go_to_qemu(build: Build) -> None:
+@pytest.mark.parametrize("runner", ["qemu", "unicorn"])
+def test_a_build_for_the_host_does_not_go_to_an_emulator(build: Build, runner: str) -> None:
     with pytest.raises(UsageError, match="--runner host"):
-        run_build(build("host"), "qemu", {"input_0": SAMPLE})
+        run_build(build("host"), runner, {"input_0": SAMPLE})
 
 
 @needs_native_compiler

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from support.tflite_builder import ACTIVATION_CODES, Op, Tensor, build_model
+from tinyc.frontends.tflite import import_tflite
+from tinyc.interpreter.evaluate import evaluate
+from tinyc.numerics.profile import Profile
 
 Random = np.random.Generator
 Values = npt.NDArray[Any]
@@ -66,7 +69,13 @@ def one_op(op: Op, tensors: Sequence[Tensor], inputs: Sequence[Values], name: st
 
 
 def unary_case(
-    random: Random, code: str, *, output: tuple[float, int] | None = None, span: float = 3, alpha: float | None = None, unsigned: bool = False
+    random: Random,
+    code: str,
+    *,
+    output: tuple[float, int] | None = None,
+    span: float = 3,
+    alpha: float | None = None,
+    unsigned: bool = False,
 ) -> ModelCase:
     """All inputs of one function; `output` fixes scale and zero point of the result."""
     source = scale(random), zero_point(random)
@@ -88,13 +97,18 @@ def activation_case(random: Random, code: str) -> ModelCase:
     if kind < 0.4:
         tie = float(np.float32(bound / (int(random.integers(1, 30)) + 0.5)))
         source = (tie, zero_point(random))
-        tensors = [Tensor("x", (1, 256), scale=source[0], zero_point=source[1]), Tensor("y", (1, 256), scale=source[0], zero_point=source[1])]
+        tensors = [
+            Tensor("x", (1, 256), scale=source[0], zero_point=source[1]),
+            Tensor("y", (1, 256), scale=source[0], zero_point=source[1]),
+        ]
         return one_op(Op(code, ["x"], ["y"]), tensors, [EVERY.reshape(1, 256)], f"{code} {source}")
     return unary_case(random, code)
 
 
 def leaky_relu_case(random: Random, unsigned: bool = False) -> ModelCase:
-    alpha = float(random.choice([0.01, 0.1, 0.2, 0.25, 0.5, -0.25, float(random.uniform(-1.5, 1.5)), 2.0 ** -float(random.integers(1, 10))]))
+    alpha = float(
+        random.choice([0.01, 0.1, 0.2, 0.25, 0.5, -0.25, float(random.uniform(-1.5, 1.5)), 2.0 ** -float(random.integers(1, 10))])
+    )
     return unary_case(random, "LEAKY_RELU", span=8, alpha=float(np.float32(alpha)), unsigned=unsigned)
 
 
@@ -113,7 +127,9 @@ def mixed_quantize_case(random: Random) -> ModelCase:
     tensors = [Tensor("x", (1, 256), scale=source[0], zero_point=source[1]), Tensor("y", (1, 256), scale=output[0], zero_point=output[1])]
     values = EVERY.reshape(1, 256)
     if random.random() < 0.5:
-        return one_op(Op("QUANTIZE", ["x"], ["y"]), [as_unsigned(tensors[0]), tensors[1]], [shifted(values)], f"QUANTIZE u8 {source} {output}")
+        return one_op(
+            Op("QUANTIZE", ["x"], ["y"]), [as_unsigned(tensors[0]), tensors[1]], [shifted(values)], f"QUANTIZE u8 {source} {output}"
+        )
     return one_op(Op("QUANTIZE", ["x"], ["y"]), [tensors[0], as_unsigned(tensors[1])], [values], f"QUANTIZE to u8 {source} {output}")
 
 
@@ -136,9 +152,7 @@ def pairs_case(
     constant = bool(random.random() < 0.5) and kind != "same"
     tensors = [
         Tensor("a", values[0].shape, scale=quantization[0][0], zero_point=quantization[0][1]),
-        Tensor(
-            "b", values[1].shape, scale=quantization[1][0], zero_point=quantization[1][1], data=values[1] if constant else None
-        ),
+        Tensor("b", values[1].shape, scale=quantization[1][0], zero_point=quantization[1][1], data=values[1] if constant else None),
         Tensor("y", _FIRST.shape, scale=quantization[2][0], zero_point=quantization[2][1]),
     ]
     order = ["b", "a"] if swap and random.random() < 0.4 else ["a", "b"]
@@ -153,7 +167,9 @@ def sub_case(random: Random, unsigned: bool = False) -> ModelCase:
     if activation in ("relu6", "relu_n1_to_1") and random.random() < 0.4:
         result = float(np.float32((6.0 if activation == "relu6" else 1.0) / (int(random.integers(3, 100)) + 0.5)))
     low, high = (-12, 6) if random.random() < 0.3 else (-9.9, 7.9)
-    operands = [float(np.float32(result * (_ratio(random, 1) if random.random() < 0.4 else 2.0 ** random.uniform(low, high)))) for _ in range(2)]
+    operands = [
+        float(np.float32(result * (_ratio(random, 1) if random.random() < 0.4 else 2.0 ** random.uniform(low, high)))) for _ in range(2)
+    ]
     quantization = [(operand, zero_point(random)) for operand in (*operands, result)]
     return pairs_case(random, "SUB", quantization, {"FusedActivationFunction": ACTIVATION_CODES[activation]}, unsigned)
 
@@ -191,3 +207,14 @@ CASES: dict[str, Callable[[Random], ModelCase]] = {
     "SUB": sub_case,
     "TANH": _unary("TANH", (1 / 128, 0)),
 }
+
+WITHOUT_STAND_IN = {"ABS", "ELU", "LEAKY_RELU", "LOGISTIC", "PRELU", "RELU", "TANH"}
+"""Ops for which LiteRT's reference kernels are absent or not TFLM's; test_recorded_tflm.py compares those with recorded TFLM outputs."""
+
+
+def interpreted(case: ModelCase, profile: Profile) -> npt.NDArray[np.int8]:
+    """tinyc's output; uint8 inputs are given as the int8 that they become."""
+    module = import_tflite(case.model, "case")
+    inputs = [(values ^ np.uint8(128)).view(np.int8) if values.dtype == np.uint8 else values for values in case.inputs]
+    (output,) = evaluate(module, inputs, profile)
+    return output

@@ -155,7 +155,7 @@ class Graph:
 
     def arg_max(self, value: str, axis: int, dtype: str = "int64") -> str:
         """Positions of maxima."""
-        shape, name, place = self.shape(value), f"t{len(self.tensors)}", None
+        shape, name = self.shape(value), f"t{len(self.tensors)}"
         self.tensors[name] = Tensor(name, shape[:axis] + shape[axis + 1 :], dtype)
         place = self._ints(axis)
         self.ops.append(Op("ARG_MAX", [value, place], [name], {"OutputType": 4 if dtype == "int64" else 2}))
@@ -189,7 +189,7 @@ def segmentation(seed: int) -> bytes:
     up = graph.concat([graph.resize(middle, 2, bilinear=True, half_pixel_centers=True), first], 3)
     up = graph.conv(up, 8)
     out = graph.transpose_conv(up, 5, kernel=3)
-    return graph.model([graph.arg_max(out, 3), out])
+    return graph.model([graph.arg_max(out, 3)])
 
 
 def shuffle(seed: int) -> bytes:

@@ -34,6 +34,7 @@ SECTIONS { .code : { KEEP(*(.text*)) } > FLASH .rest : { KEEP(*(.rodata* .data* 
 @pytest.mark.parametrize(("find", "package"), [(find_gcc_arm, "gcc-arm-none-eabi"), (find_native_compiler, "package gcc")])
 def test_a_missing_compiler_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, find: object, package: str) -> None:
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "ziglang", None)
     assert callable(find)
     with pytest.raises(ToolError, match=package):
         find()

@@ -18,6 +18,7 @@ EXIT_TERMINATED = 143
 
 VERBS = {
     "compile": ("tinyc.cli.compile", "compile_command", "Compile a model to C for a microcontroller."),
+    "doctor": ("tinyc.cli.doctor", "doctor_command", "Say which tools are installed, and how to get the missing ones."),
     "memory-report": ("tinyc.cli.memory_report", "memory_report_command", "Show what a network needs of RAM and flash, layer by layer."),
     "opt": ("tinyc.cli.opt", "opt_command", "Run compiler passes over IR text or a model and print the IR."),
     "passes": ("tinyc.cli.passes", "passes_command", "List the compiler passes."),

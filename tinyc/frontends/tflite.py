@@ -54,11 +54,17 @@ def _import_graph(graph: Graph) -> FuncOp:
             diagnostics.append(Diagnostic(graph.file, node.name, op, refusal.attribute, refusal.reason, refusal.hint))
             for index in operator.outputs:
                 values[index] = _placeholder(block, index, graph)
-    if diagnostics:
-        raise UnsupportedError(diagnostics)
     terminator = OperatorInfo(len(graph.operators), "OUTPUT", "", graph.outputs, (), (0, None))
     output_node = Node(graph, terminator, block, values)
-    results = [output_node.value(position) for position in range(len(graph.outputs))]
+    results = []
+    for position, index in enumerate(graph.outputs):
+        try:
+            results.append(output_node.value(position))
+        except Refused as refusal:
+            name = graph.tensors[index].name
+            diagnostics.append(Diagnostic(graph.file, name, "output", refusal.attribute, refusal.reason, refusal.hint))
+    if diagnostics:
+        raise UnsupportedError(diagnostics)
     block.add_op(ReturnOp(*results))
     return FuncOp("main", ([argument.type for argument in block.args], [value.type for value in results]), Region(block))
 

@@ -20,6 +20,10 @@ from tinyc.ir.nn_shape import ConstantOp
 from tinyc.ir.nn_window import Conv2DOp, DepthwiseConv2DOp, window_properties
 from tinyc.ir.tensor_type import Tensor, TensorType
 
+MAX_GROUPS = 256
+MAX_TRANSPOSED_STRIDE = 16
+"""A transposed convolution is computed with stride * stride copies of its channels."""
+
 
 def _data(value: SSAValue) -> npt.NDArray[np.int_]:
     data = constant_of(value)
@@ -35,6 +39,8 @@ def _constant(node: Node, values: npt.NDArray[np.int_]) -> SSAValue:
 def grouped_convolution(node: Node, groups: int, operands: list[SSAValue], properties: Mapping[str, Attribute]) -> Operation:
     """Slices, a convolution of each, a concatenation. With one channel a group it is a depthwise convolution."""
     weights, out, source = _data(operands[0]), node.output_type().data, node.value(0)
+    if groups > MAX_GROUPS and weights.shape[3] > 1:
+        node.refuse("weights", f"{groups} groups, at most {MAX_GROUPS} are supported", "use fewer groups, or a depthwise convolution")
     if weights.shape[3] == 1:
         return make(DepthwiseConv2DOp, node, [source, _constant(node, weights.transpose(3, 1, 2, 0)), *operands[1:]], properties)
     scales = properties["weight_scales"]
@@ -112,6 +118,8 @@ def _transpose_conv(node: Node) -> Operation:
     stride = (options.StrideH(), options.StrideW())
     if len(weights) != 4 or weights[3] != shape[3] or min(weights) < 1:
         node.refuse("weights", f"weights {list(weights)} do not fit an input with {shape[3]} channels")
+    if max(stride) > MAX_TRANSPOSED_STRIDE:
+        node.refuse("stride", f"stride {list(stride)}, at most {MAX_TRANSPOSED_STRIDE} is supported", "resize first, then convolve")
     if min(stride) < 1 or len(out.shape) != 4 or (out.shape[0], out.shape[3]) != (1, weights[0]):
         node.refuse("shape", f"stride {list(stride)} or the output shape {list(out.shape)} make no sense")
     if node.integers(0, "output_shape").tolist() != list(out.shape):

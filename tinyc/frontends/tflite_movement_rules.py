@@ -34,10 +34,14 @@ from tinyc.ir.tensor_type import NUMPY_TYPES, Tensor, TensorType
 
 _OPTIONS = tflite.BuiltinOptions
 Part = tuple[int, int, int]
+MAX_FILL = 1 << 20
+"""More elements than a FILL of any network for a microcontroller has; what a file claims is not allocated unseen."""
+MAX_SIDE = 1 << 15
+"""Greatest height and width of a resized image: positions are kept in 16 bits."""
 
 
 def _constant(array: npt.NDArray[Any], kind: TensorType) -> Operation:
-    values = np.ascontiguousarray(array, dtype=NUMPY_TYPES[kind.data.element])
+    values = np.asarray(array, dtype=NUMPY_TYPES[kind.data.element], order="C")
     return ConstantOp.create(properties={"value": DenseAttr.of(values)}, result_types=[kind])
 
 
@@ -250,6 +254,8 @@ def _mirror_pad(node: Node) -> Operation:
 def _resize(node: Node, kind: type[Operation], options: Any) -> Operation:
     image(node)
     size, shape = node.integers(1, "size").ravel().tolist(), node.output_tensor().shape
+    if max(*node.tensor(0).shape, *shape) > MAX_SIDE:
+        node.refuse("size", f"images of {list(node.tensor(0).shape)} and {list(shape)}, at most {MAX_SIDE} is supported for a dimension")
     if size != list(shape[1:3]):
         node.refuse("size", f"the node resizes to {size}, its output has shape {list(shape)}")
     flags = {"align_corners": options.AlignCorners(), "half_pixel_centers": options.HalfPixelCenters()}
@@ -305,6 +311,8 @@ def _fill(node: Node) -> Operation:
     value, kind = node.known(1), node.output_type()
     if value is None or value.size != 1 or node.integers(0, "dims").ravel().tolist() != list(kind.data.shape):
         node.refuse("value", "FILL needs a constant value, and the shape that its output has", "export the model with static shapes")
+    if kind.data.elements > MAX_FILL:
+        node.refuse("dims", f"{kind.data.elements} elements, at most {MAX_FILL} are supported")
     return _constant(np.full(kind.data.shape, value.ravel()[0]), kind)
 
 

@@ -43,6 +43,11 @@ def window_pads(
     source, output = image(node), node.output_tensor().shape
     if len(output) != 4 or min(*kernel, *stride, *dilation) < 1:
         node.refuse("options", f"kernel {kernel}, stride {stride} or dilation {dilation} make no sense")
+    if padding == tflite.Padding.SAME:
+        same = -(-source[1] // stride[0]), -(-source[2] // stride[1])
+        if output[1:3] != same:
+            reason = f"the output is {output[1]} x {output[2]}, SAME padding and stride {stride} give {same[0]} x {same[1]}"
+            node.refuse("shape", reason, "the file is damaged or from an unknown converter")
     top, bottom = padding_of(source[1], output[1], kernel[0], stride[0], dilation[0], padding)
     left, right = padding_of(source[2], output[2], kernel[1], stride[1], dilation[1], padding)
     return top, left, bottom, right

@@ -156,6 +156,7 @@ class ViewOp(IRDLOperation):
 
     def verify_(self) -> None:
         buffer = buffer_of(self.source)
+        require(self.rows.value.data >= 1 and self.row_bytes.value.data >= 1, "rows and row_bytes must be positive")
         require(self.rows.value.data * self.row_bytes.value.data == buffer.size_bytes, "a view covers its buffer exactly")
         require(buffer.slots == buffer.rows, "a ring has no views")
 

@@ -164,7 +164,10 @@ class MirrorPadOp(MovementOp):
 
 
 class ResizeOp(MovementOp):
-    """An image scaled to the height and width of the result. The two flags say which positions of the grids coincide, as in TFLite."""
+    """An image scaled to the height and width of the result. The two flags say which positions of the grids coincide, as in TFLite.
+
+    Which rows an output row reads depends on how a profile rounds, so that lowering answers it, not `row_access`.
+    """
 
     align_corners = prop_def(BoolAttr)
     half_pixel_centers = prop_def(BoolAttr)

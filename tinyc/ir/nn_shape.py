@@ -159,6 +159,10 @@ class PadOp(NNOp):
     def verify_op(self) -> None:
         require_int8(self.operand_tensor(0), "input")
         require_int8(self.out, "result")
+        source = self.operand_tensor(0)
+        same = (source.scale, source.zero_point) == (self.out.scale, self.out.zero_point)
+        # Otherwise the padding would be another number than the zero point of the convolution that a pass folds it into.
+        require(same, "pad keeps the scale and zero point of its input")
         require(-128 <= self.pad_value() <= 127, f"the padding value must be an int8, got {self.pad_value()}")
 
 

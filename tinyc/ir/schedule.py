@@ -80,14 +80,19 @@ def build_schedule(module: ModuleOp) -> Schedule:
         live = {index for index, life in enumerate(lives) if life.first <= number <= life.last}
         result = ids[buffer_of(step.calls[-1].output)]
         read = {ids[buffer_of(value)] for call in step.calls for value in call.inputs}
-        dying = {index for index in read if lives[index].last == number and lives[index].first < number and index != result}
+        # An output of the network that a later step reads as well outlives that step, even the last one.
+        dying = {
+            index
+            for index in read
+            if lives[index].last == number and lives[index].first < number and index != result and buffers[index].kind.data != "output"
+        }
         if not dying or lives[result].first != number:
             bounds.append(sum(lives[index].size for index in live))
             continue
         trace = trace_step(step, ids)
         overlaps += [Overlap(result, source, safe_gap(trace, source, result)) for source in sorted(dying)]
         fixed = sum(lives[index].size for index in live - dying - {result})
-        bounds.append(fixed + live_bound(trace, {index: lives[index].size for index in dying}, result))
+        bounds.append(fixed + live_bound(trace, dying, result))
     return Schedule(steps, buffers, lives, tuple(overlaps), tuple(bounds))
 
 

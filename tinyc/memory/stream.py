@@ -6,7 +6,7 @@ it needs, and so on upwards. Everything here follows from replaying that order, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinyc.memory.row_access import RowAccess
@@ -167,22 +167,29 @@ def safe_gap(trace: Trace, source: int, result: int) -> int:
     return UNCONSTRAINED if gap is None else gap
 
 
-def live_bound(trace: Trace, dying: Mapping[int, int], result: int) -> int:
-    """Most bytes of the buffers `dying` (id to size) and of `result` that hold needed data at one moment of the step.
+def live_bound(trace: Trace, dying: Collection[int], result: int) -> int:
+    """Most bytes of the buffers `dying` (by id) and of `result` that hold needed data at one moment of the step.
 
-    A lower bound for every placement with this order of execution: unread bytes of the inputs plus written bytes of the result.
+    A lower bound for every placement with this order of execution: bytes of the inputs that are still to be read plus written bytes of the
+    result. Bytes that no call reads, such as rows that a stride leaves out, do not count.
     """
-    needed = {buffer: size for buffer, size in dying.items()}
+    unread: dict[int, list[tuple[int, int]]] = {buffer: [] for buffer in dying}
     bound = 0
     for event in reversed(trace.events):
-        in_place = {read.buffer for read in event.reads if read.in_place}
         for read in event.reads:
-            if read.buffer in needed and read.buffer not in in_place:
-                needed[read.buffer] = min(needed[read.buffer], read.first)
+            if read.buffer in unread and not read.in_place:
+                unread[read.buffer] = _with_range(unread[read.buffer], read.first, read.end)
         written = event.write_end if event.output == result else 0
         if event.output == result or event.reads:
-            bound = max(bound, written + sum(dying[buffer] - first for buffer, first in needed.items()))
+            bound = max(bound, written + sum(end - first for ranges in unread.values() for first, end in ranges))
         for read in event.reads:
-            if read.buffer in in_place and read.buffer in needed:
-                needed[read.buffer] = min(needed[read.buffer], read.first)
+            if read.buffer in unread and read.in_place:
+                unread[read.buffer] = _with_range(unread[read.buffer], read.first, read.end)
     return bound
+
+
+def _with_range(ranges: list[tuple[int, int]], first: int, end: int) -> list[tuple[int, int]]:
+    """Disjoint `ranges` and [first, end), merged where they touch."""
+    touching = [(low, high) for low, high in ranges if low <= end and first <= high]
+    apart = [(low, high) for low, high in ranges if not (low <= end and first <= high)]
+    return [*apart, (min([first, *(low for low, _ in touching)]), max([end, *(high for _, high in touching)]))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +56,26 @@ def prove_integer_requantization(
 
     `levels` are the least and greatest output, zero point subtracted, that clamping lets through; steps outside are not compared.
     """
+    return _proved(scales.tobytes(), low.tobytes(), high.tobytes(), levels, shift)
+
+
+@lru_cache(maxsize=8)
+def _proved(scale_bytes: bytes, low_bytes: bytes, high_bytes: bytes, levels: tuple[int, int], shift: int) -> IntegerRequantization:
+    """The proof of one layer; kept for a moment, since choosing the form of a layer and filling its table both ask for it."""
+    scales = np.frombuffer(scale_bytes, np.float32)
+    low, high = np.frombuffer(low_bytes, np.int64), np.frombuffer(high_bytes, np.int64)
     steps = np.arange(levels[0] + 1, levels[1] + 1, dtype=np.int64)[None, :]
     thresholds = _thresholds(scales[:, None], low[:, None], high[:, None], steps)
     multipliers = np.zeros(scales.shape, dtype=np.int32)
     offsets = np.zeros(scales.shape, dtype=np.int32)
+    missing = np.arange(scales.size)
     for change in (0, 1, -1, 2, -2):
         offset = (1 << (shift - 1)) + change
-        least, greatest = _multiplier_interval(steps, thresholds, low, high, shift, offset)
-        found = (least <= greatest) & (multipliers == 0)
-        multipliers[found] = least[found]
-        offsets[found] = offset
+        least, greatest = _multiplier_interval(steps, thresholds[missing], low[missing], high[missing], shift, offset)
+        found = least <= greatest
+        multipliers[missing[found]] = least[found]
+        offsets[missing[found]] = offset
+        missing = missing[~found]
     return IntegerRequantization(shift, multipliers, offsets)
 
 

@@ -58,8 +58,8 @@ def unary_table(
     """(256,) outputs for the inputs -128 to 127.
 
     `alpha` is the slope of leaky_relu below 0. `own_kernel` says that LiteRT computes requantize with its own kernel although the scales
-    would suit XNNPACK: where one side of the op is uint8 in the model file. Raises ValueError for an unknown function, a missing alpha, and scales that the references
-    do not take.
+    would suit XNNPACK: where one side of the op is uint8 in the model file. Raises ValueError for an unknown function, a missing alpha, and
+    scales that the references do not take.
     """
     if function == "leaky_relu":
         if alpha is None:
@@ -149,7 +149,7 @@ def _with_8_fraction_bits(differences: Integers, factors: npt.NDArray[np.float32
 
 
 def _requantize_by_halves_up(quantization: UnaryQuantization) -> npt.NDArray[np.int8]:
-    """LiteRT's kernel in its vector form, 16 elements at a time: both roundings up, where the reference kernel's second is away from zero."""
+    """LiteRT's kernel in its vector form, 16 elements at a time: both roundings up; the reference kernel's second is away from zero."""
     multiplier, shift = quantize_multiplier(_factor(Profile.TFLM, quantization))
     scaled = high_multiply(quantization.differences << max(shift, 0), multiplier)
     if shift < 0:

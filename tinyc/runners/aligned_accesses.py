@@ -19,9 +19,11 @@ BREAKPOINT_SEMIHOSTING: Final = 0xBEAB
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction of a stretch, at `offset`. `base` is the register that must be a multiple of 4, None where nothing must be;
-    `guarded` is the number of instructions that it makes conditional, 0 where it is no IT; `conditional`: it is one of these; `semihosting`:
-    it is the breakpoint of semihosting."""
+    """One instruction of a stretch, at `offset`.
+
+    `base` is the register that must be a multiple of 4, None where nothing must be; `guarded` is the number of instructions that it makes
+    conditional, 0 where it is no IT; `conditional`: it is one of these; `semihosting`: it is the breakpoint of semihosting.
+    """
 
     offset: int
     base: int | None

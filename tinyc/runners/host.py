@@ -28,11 +28,11 @@ SANITIZERS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 def run_on_host(description: BuildDescription, samples: Samples, work_dir: Path, options: RunOptions) -> RunResult:
     """Compiles and runs the build on `samples` in `work_dir`. Instructions are not counted; the stack is that of this machine's code.
 
-    With `options.sanitize` AddressSanitizer and UndefinedBehaviorSanitizer check the network, the guard zones around the arena are poisoned,
-    so that reading them is found as well, and the stack is not measured.
+    With `options.sanitize` AddressSanitizer and UndefinedBehaviorSanitizer check the network, the guard zones around the arena are
+    poisoned, so that reading them is found as well, and the stack is not measured.
 
-    Raises ToolError where there is no C compiler or it fails, RunnerError where the network crashes, leaves its arena, reports failure, runs
-    past the time limit, or a sanitizer finds something.
+    Raises ToolError where there is no C compiler or it fails, RunnerError where the network crashes, leaves its arena, reports failure,
+    runs past the time limit, or a sanitizer finds something.
     """
     program_path = _build_program(description, find_native_compiler(), work_dir, options.sanitize)
     (work_dir / INPUT_FILE).write_bytes(samples.encode())

@@ -35,7 +35,7 @@ class Semihosting:
     _positions: dict[int, int] = field(default_factory=dict)
 
     def call(self, operation: int, parameter: int) -> int:
-        """The result of `operation`, whose parameter block lies at `parameter`; unknown operations fail as a debugger would have them fail."""
+        """The result of `operation`, whose parameter block lies at `parameter`; unknown operations fail, as they do with a debugger."""
         if operation == EXIT:
             self.status = 1 if self.status is None else self.status
             return 0

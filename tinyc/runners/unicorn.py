@@ -23,7 +23,6 @@ from tinyc.runners.semihosting import Semihosting
 from tinyc.runners.unicorn_engine import (
     FPEXC,
     LR,
-    PC,
     REGISTERS,
     SP,
     UC_HOOK_CODE,
@@ -111,8 +110,8 @@ class Zone(ctypes.Structure):
 def run_on_unicorn(description: BuildDescription, samples: Samples, work_dir: Path, options: RunOptions) -> RunResult:
     """Compiles, links and runs the build on `samples` in `work_dir`.
 
-    Raises UsageError for a build for the host, ToolError where Unicorn or a compiler is missing or fails, DoesNotFitError where the build is
-    larger than the memory of the board that QEMU would have, RunnerError where the network faults, touches memory that is not its own,
+    Raises UsageError for a build for the host, ToolError where Unicorn or a compiler is missing or fails, DoesNotFitError where the build
+    is larger than the memory of the board that QEMU would have, RunnerError where the network faults, touches memory that is not its own,
     reports failure or runs past the time limit.
     """
     machine = machine_for(description, "Unicorn")
@@ -128,7 +127,8 @@ def run_on_unicorn(description: BuildDescription, samples: Samples, work_dir: Pa
         output = run.until_exit(options.timeout_seconds)
     (work_dir / OUTPUT_FILE).write_bytes(run.semihosting.outputs[OUTPUT_FILE])
     report = interpret(output, description, program.addresses(), "Unicorn")
-    counts, notes = tuple(run.counts), ()
+    counts = tuple(run.counts)
+    notes: tuple[str, ...] = ()
     if len(counts) != samples.count:
         raise ToolError(f"Unicorn saw {len(counts)} runs of the network instead of {samples.count}")
     if len(set(counts)) > 1:

@@ -41,7 +41,6 @@ REGISTERS: Final = (*range(66, 79), 12, 10, 11)
 """Unicorn's numbers of r0 to r12, sp, lr and pc."""
 SP: Final = REGISTERS[13]
 LR: Final = REGISTERS[14]
-PC: Final = REGISTERS[15]
 FPEXC: Final = 4
 
 
@@ -121,7 +120,7 @@ class Engine:
         return value.value
 
     def hook(self, kind: int, callback: Any, data: Any, first: int = 1, last: int = 0) -> None:
-        """Has `callback` (a C function) called with the address of `data` (a ctypes structure) for events of `kind` at `first` to `last`."""
+        """Has the C function `callback` called, with the address of the structure `data`, for `kind` at the addresses `first` to `last`."""
         pointer = ctypes.byref(data)
         self._kept += [callback, data]
         function = ctypes.cast(callback, ctypes.c_void_p)

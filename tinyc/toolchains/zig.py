@@ -85,9 +85,12 @@ class ZigArm:
         # Without -fno-builtin the loop in memset would be compiled to a call of memset.
         sources = [runtime_directory() / name for name in LIBRARY_SOURCES]
         library = self.compile(sources, output.parent / "objects" / "libc", core_flags, [*OPTIMISATION_FLAGS, "-fno-builtin"])
-        options: list[str | Path] = ["-O2", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler", "-T", script, *flags]
-        command: list[str | Path] = [self.path, "cc", *zig_arguments(core_flags), *options, *objects, *library, "-o", output]
-        result = execute(command, cwd=output.parent, environment=zig_environment())
+        command: list[str | Path] = [self.path, "cc", *zig_arguments(core_flags), "-O2", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler"]
+        command += ["-T", script, *flags, *objects, *library, "-o", output]
+        # Zig's support routines, such as 64-bit division, are compiled when they are first asked for: seconds that few programs need.
+        result = execute([*command, "-nostdlib"], cwd=output.parent, environment=zig_environment())
+        if "undefined symbol" in result.stderr:
+            result = execute(command, cwd=output.parent, environment=zig_environment())
         if result.returncode != 0:
             overflow = {name: int(missing) for name, missing in OVERFLOW.findall(result.stderr)}
             if overflow:

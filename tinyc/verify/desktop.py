@@ -51,6 +51,9 @@ def run_litert(path: Path, module: ModuleOp, samples: Sequence[Sequence[Array]])
             if detail["dtype"] == np.float32 and array.dtype == np.int8:
                 assert tensor.scale is not None
                 array = dequantization_plan(tensor.scale, tensor.zero_point).apply(array)
+            elif detail["dtype"] == np.uint8 and array.dtype == np.int8:
+                # The front end made this int8 by taking off 128.
+                array = array.view(np.uint8) ^ np.uint8(128)
             interpreter.set_tensor(detail["index"], array.reshape(detail["shape"]))
         interpreter.invoke()
         results.append([np.array(interpreter.get_tensor(detail["index"])) for detail in interpreter.get_output_details()])
@@ -58,14 +61,16 @@ def run_litert(path: Path, module: ModuleOp, samples: Sequence[Sequence[Array]])
 
 
 def comparable(ours: Sequence[Array], theirs: Sequence[Array], module: ModuleOp) -> list[Array]:
-    """`ours` in the dtypes of `theirs`: int8 outputs dequantised where the reference's are float32."""
+    """`ours` in the dtypes of `theirs`: int8 outputs dequantised where the reference's are float32, raised by 128 where they are uint8."""
     terminator = main_block(module).last_op
     assert terminator is not None
-    converted = []
+    converted: list[Array] = []
     for array, reference, value in zip(ours, theirs, terminator.operands, strict=True):
         tensor = tensor_of(value)
         if array.dtype == np.int8 and reference.dtype == np.float32 and tensor.scale is not None:
             array = dequantization_plan(tensor.scale, tensor.zero_point).apply(array)
+        elif array.dtype == np.int8 and reference.dtype == np.uint8:
+            array = array.view(np.uint8) ^ np.uint8(128)
         converted.append(array)
     return converted
 

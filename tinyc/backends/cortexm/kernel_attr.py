@@ -64,6 +64,11 @@ def _classes() -> Mapping[str, type]:
     return found
 
 
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def encode_kernel(spec: KernelSpec) -> KernelAttr:
     """The attribute that carries `spec` through the IR."""
     return KernelAttr(StringAttr(type(spec).__name__), _encode_fields(spec))
@@ -103,7 +108,7 @@ def _decode_dataclass(name: str, fields: DictionaryAttr) -> Any:
     kind = _classes().get(name)
     if kind is None or not dataclasses.is_dataclass(kind):
         raise PassError(f"there is no kernel called {name}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     try:
         return kind(**{key: _decode(attribute, hints.get(key)) for key, attribute in fields.data.items()})
     except (TypeError, ValueError) as error:

@@ -37,6 +37,10 @@ from tinyc.numerics.resize import bilinear_rounding
 ELEMENT_C_TYPES = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "f32": "float"}
 
 
+MAX_TABLE = 1 << 16
+"""Greatest number of entries of a table of positions."""
+
+
 def _strides(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
@@ -84,6 +88,9 @@ def lower_mirror_pad(op: MirrorPadOp, profile: Profile) -> Lowered:
     shape = op.source().shape
     if len(shape) > 4:
         refuse("paddings", f"mirroring a tensor of rank {len(shape)} is not supported", "reshape it to four dimensions or fewer")
+    # Positions are listed in tables, so they must not be many; checked before any list is made.
+    if max(op.out.shape[:-1], default=1) > MAX_TABLE or math.prod(op.out.shape[-2:]) > MAX_TABLE:
+        refuse("paddings", f"mirroring to {list(op.out.shape)} takes tables of more than {MAX_TABLE} entries")
     missing = 4 - len(shape)
     strides = [0] * missing + _strides(shape)
     indices = [[0]] * missing + [op.indices(axis) for axis in range(len(shape))]

@@ -21,8 +21,14 @@ from tinyc.numerics.requantize import ChannelRequantization
 Weights = npt.NDArray[np.int8]
 Bias = npt.NDArray[np.int32] | None
 
+MAXIMUM_SCALE = 2.0**30
+"""Beyond it the fixed-point form would shift a 32-bit accumulator out of its register; every output would be a bound anyway."""
+
 
 def _output_stage(requantization: ChannelRequantization, weights: Weights, bias: Bias, input_zero_point: int) -> OutputStage:
+    if not bool((np.abs(requantization.scales) < MAXIMUM_SCALE).all()):
+        greatest = float(np.abs(requantization.scales).max())
+        refuse("scales", f"input scale * weight scale / output scale is {greatest:g}, expected less than {MAXIMUM_SCALE:g}", "requantise the model")
     try:
         return plan_output_stage(requantization, weights, bias, input_zero_point)
     except ValueError as error:

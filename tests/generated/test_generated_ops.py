@@ -1,0 +1,88 @@
+"""Generated single ops, as TFLite files: the emitted C against ai-edge-litert (litert) and against the interpreter (both profiles).
+
+The interpreter's own tflm rules are held against BUILTIN_REF, recorded TFLM outputs and the goldens in tests/numerics.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import elementwise_cases, movement_cases, numeric_cases
+from support.batch import BatchCase, as_signed, run_batch
+from support.tflite_builder import run_litert
+
+from tinyc.errors import TinycError
+from tinyc.frontends.tflite import import_tflite
+from tinyc.interpreter.evaluate import evaluate
+from tinyc.numerics.profile import Profile
+
+pytest.importorskip("ai_edge_litert")
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "gcc")), reason="needs arm-none-eabi-gcc, QEMU and gcc"
+)
+
+MAKERS: dict[str, Callable[[np.random.Generator], Any]] = {**numeric_cases.CASES, **elementwise_cases.CASES, **movement_cases.MOVEMENT_CASES}
+COUNT = int(os.environ.get("TINYC_GENERATED_CASES", "100"))
+"""Cases an op; 1000 for the slow run, see docs/testing.md."""
+BATCH = 50
+LARGEST_INPUT_BYTES = 20_000
+"""Larger cases (all pairs of operands) are compared in numpy by tests/numerics."""
+LITERT_REFUSES = (RuntimeError, ValueError)
+
+
+def generate(op: str, count: int, seed: int = 0) -> list[BatchCase]:
+    """`count` cases of `op` that are small enough to run as C."""
+    random = np.random.default_rng([seed, zlib.crc32(op.encode())])
+    cases: list[BatchCase] = []
+    while len(cases) < count:
+        made = MAKERS[op](random)
+        if sum(values.nbytes for values in made.inputs) <= LARGEST_INPUT_BYTES:
+            cases.append(BatchCase(f"{op} {len(cases)}: {made.name}", made.model, tuple(made.inputs)))
+    return cases
+
+
+def interpreted(case: BatchCase, profile: Profile) -> list[np.ndarray[Any, Any]]:
+    return evaluate(import_tflite(case.model, case.name), [as_signed(values) for values in case.inputs], profile)
+
+
+def taken(cases: list[BatchCase]) -> list[BatchCase]:
+    """The cases that tinyc does not refuse; at most a tenth may be refused."""
+    kept = []
+    for case in cases:
+        try:
+            import_tflite(case.model, case.name)
+        except TinycError:
+            continue
+        kept.append(case)
+    assert len(kept) >= 0.9 * len(cases)
+    return kept
+
+
+@pytest.mark.parametrize(("profile", "platform"), [(Profile.LITERT, "m4"), (Profile.TFLM, "m7"), (Profile.LITERT, "host")])
+@pytest.mark.parametrize("op", sorted(MAKERS))
+def test_the_c_of_generated_ops_equals_the_desktop(op: str, profile: Profile, platform: str, tmp_path: Path) -> None:
+    # Every case runs on one platform with DSP instructions in the suite's quick form; the portable path takes a third of them.
+    count = COUNT if platform != "host" else max(1, COUNT // 3)
+    cases = taken(generate(op, count))
+    compared_with_litert = 0
+    for start in range(0, len(cases), BATCH):
+        part = cases[start : start + BATCH]
+        for case, outputs in zip(part, run_batch(part, profile, platform, tmp_path), strict=True):
+            for found, expected in zip(outputs, interpreted(case, profile), strict=True):
+                np.testing.assert_array_equal(found, expected, err_msg=f"{case.name}: C against the interpreter")
+            if profile is Profile.LITERT:
+                try:
+                    reference = run_litert(case.model, case.inputs)
+                except LITERT_REFUSES:
+                    continue
+                compared_with_litert += 1
+                for found, expected in zip(outputs, reference, strict=True):
+                    np.testing.assert_array_equal(found, as_signed(expected).reshape(found.shape), err_msg=f"{case.name}: C against LiteRT")
+    assert profile is not Profile.LITERT or compared_with_litert >= 0.8 * len(cases)

@@ -1,0 +1,149 @@
+"""Many small networks in one program: each is compiled to C by tinyc, all of them run one after the other, their outputs come back as arrays.
+
+One program for a hundred networks costs one compilation and one start of the emulator; that is what makes thousands of cases affordable.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyc.driver.compile import CompiledNetwork, compile_module, network_boundary
+from tinyc.driver.pipeline import CompileOptions
+from tinyc.frontends.tflite import import_tflite
+from tinyc.numerics.profile import Profile
+from tinyc.runners.image import MemoryMap, linker_script
+from tinyc.targets import Bank, load_target
+from tinyc.toolchains.gcc_arm import WARNING_FLAGS
+from tinyc.toolchains.runtime_files import runtime_directory
+
+Values = npt.NDArray[Any]
+DTYPES = {"i8": np.dtype(np.int8), "i32": np.dtype(np.int32), "i64": np.dtype(np.int64), "f32": np.dtype(np.float32)}
+MACHINES = {"m4": ("mps2-an386", "cortex-m4"), "m7": ("mps2-an500", "cortex-m7")}
+PLATFORMS = ("m4", "m7", "host")
+_GARBAGE = 0xA5
+_FLASH, _RAM = Bank("flash", 0, 4 << 20), Bank("ram", 0x20000000, 4 << 20)
+
+
+@dataclass(frozen=True)
+class BatchCase:
+    """A TFLite file and values for its inputs, in the file's dtypes."""
+
+    name: str
+    model: bytes
+    inputs: tuple[Values, ...]
+
+
+def as_signed(values: Values) -> Values:
+    """uint8 as the int8 that tinyc makes of it; other dtypes as they are."""
+    return (values ^ np.uint8(128)).view(np.int8) if values.dtype == np.uint8 else values
+
+
+def run_batch(cases: Sequence[BatchCase], profile: Profile, platform: str, folder: Path) -> list[list[Values]]:
+    """Outputs of every case, as computed by the emitted C on `platform`: m4 and m7 in QEMU, host natively under sanitizers."""
+    networks = [compile_case(case, f"c{index}", profile) for index, case in enumerate(cases)]
+    for network in networks:
+        for name, text in network.files.items():
+            if name.endswith((".c", ".h")):
+                (folder / name).write_text(text, encoding="utf-8")
+    (folder / "batch.c").write_text(_program(networks), encoding="utf-8")
+    (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for case in cases for values in case.inputs))
+    (_run_on_host if platform == "host" else _run_in_qemu)(folder, platform)
+    return _split((folder / "output.bin").read_bytes(), networks)
+
+
+def compile_case(case: BatchCase, name: str, profile: Profile) -> CompiledNetwork:
+    """The case's network; a float32 boundary stays, since QUANTIZE and DEQUANTIZE are ops like others here."""
+    options = CompileOptions(profile, measure=False, keep_float_io=True)
+    return compile_module(import_tflite(case.model, case.name), name, load_target("cortex-m4"), options)
+
+
+def _program(networks: Sequence[CompiledNetwork]) -> str:
+    largest = max(network.report.ram.arena_bytes for network in networks)
+    lines = [f'#include "{network.name}_weights.c"\n#include "{network.name}.c"' for network in networks]
+    lines += [_SUPPORT, f"static uint8_t memory[{largest + 256}] __attribute__((aligned(16)));", "int main(void)", "{", "    begin();"]
+    for index, network in enumerate(networks):
+        size = network.report.ram.arena_bytes
+        lines.append(f"    memset(memory, {_GARBAGE}, {size + 256});")
+        regions = network_boundary(network.module)
+        lines += [f"    take(memory + 128 + {region.offset}, {region.bytes});" for region in regions if region.is_input]
+        lines.append(f"    if ({network.name}_invoke(memory + 128) != 0) fail({index});")
+        lines.append(f"    for (size_t i = 0; i < 128; ++i) if (memory[i] != {_GARBAGE} || memory[{size + 128} + i] != {_GARBAGE}) fail({index});")
+        lines += [f"    give(memory + 128 + {region.offset}, {region.bytes});" for region in regions if not region.is_input]
+    return "\n".join([*lines, "    finish();", "    return 0;", "}", ""])
+
+
+_SUPPORT = """
+#include <string.h>
+#ifdef __arm__
+#include "startup/semihosting.h"
+static int32_t input_file, output_file;
+static void fail(int number) { tinyc_semihosting_exit(1 + (number & 63)); }
+static void begin(void)
+{
+    input_file = tinyc_semihosting_open("input.bin", 0);
+    output_file = tinyc_semihosting_open("output.bin", 1);
+}
+static void take(void *data, size_t bytes) { if (tinyc_semihosting_read(input_file, data, bytes) != bytes) fail(62); }
+static void give(const void *data, size_t bytes) { if (tinyc_semihosting_write(output_file, data, bytes) != 0) fail(63); }
+static void finish(void) { tinyc_semihosting_close(output_file); tinyc_semihosting_exit(0); }
+#else
+#include <stdio.h>
+#include <stdlib.h>
+static FILE *input_file, *output_file;
+static void fail(int number) { exit(1 + (number & 63)); }
+static void begin(void) { input_file = fopen("input.bin", "rb"); output_file = fopen("output.bin", "wb"); }
+static void take(void *data, size_t bytes) { if (fread(data, 1, bytes, input_file) != bytes) fail(62); }
+static void give(const void *data, size_t bytes) { if (fwrite(data, 1, bytes, output_file) != bytes) fail(63); }
+static void finish(void) { fclose(output_file); }
+#endif
+"""
+
+
+def _execute(command: Sequence[object], folder: Path) -> None:
+    result = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, f"exit code {result.returncode}: {(result.stderr or result.stdout)[:3000]}"
+
+
+def _run_on_host(folder: Path, platform: str) -> None:
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    _execute(["gcc", "-std=c99", "-O1", *warnings, *sanitizers, f"-I{runtime_directory()}", "batch.c", "-lm", "-o", "batch"], folder)
+    _execute(["./batch"], folder)
+
+
+def _run_in_qemu(folder: Path, platform: str) -> None:
+    machine, target = MACHINES[platform]
+    (folder / "batch.ld").write_text(linker_script(MemoryMap(_FLASH, _RAM, _RAM), 64 << 10), encoding="utf-8")
+    runtime = runtime_directory()
+    sources = ["batch.c", runtime / "startup" / "startup.c", runtime / "startup" / "semihosting.c"]
+    warnings = [*WARNING_FLAGS, "-Werror"]
+    flags = [*load_target(target).gcc_flags, "-std=c99", "-O1", "-ffunction-sections", f"-I{runtime}"]
+    objects = []
+    for index, source in enumerate(sources):
+        objects.append(f"{index}.o")
+        # The batch itself is test code; what it includes is checked for warnings as a file of its own elsewhere.
+        _execute(["arm-none-eabi-gcc", *flags, *(warnings if index == 0 else []), "-c", source, "-o", objects[-1]], folder)
+    link = ["-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-T", "batch.ld"]
+    _execute(["arm-none-eabi-gcc", *flags, *link, *objects, "-lm", "-o", "batch.elf"], folder)
+    command = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    _execute([*command, "-semihosting-config", "enable=on,target=native", "-kernel", "batch.elf"], folder)
+
+
+def _split(content: bytes, networks: Sequence[CompiledNetwork]) -> list[list[Values]]:
+    outputs, position = [], 0
+    for network in networks:
+        arrays = []
+        for region in (region for region in network_boundary(network.module) if not region.is_input):
+            data = content[position : position + region.bytes]
+            arrays.append(np.frombuffer(data, DTYPES[region.element]).reshape(region.dims))
+            position += region.bytes
+        outputs.append(arrays)
+    assert position == len(content)
+    return outputs

@@ -1,0 +1,122 @@
+"""Post-training quantisation: a float ONNX file and calibration data to an int8 ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tinyc.errors import UsageError
+from tinyc.quantize.calibration import Calibration, check_calibration, read_calibration
+from tinyc.quantize.choose_range import METHODS, choose_range
+from tinyc.quantize.correct_bias import correct_biases
+from tinyc.quantize.emit_qdq import emit_qdq
+from tinyc.quantize.equalise import equalise, release_clips
+from tinyc.quantize.fold_activations import fold_activations
+from tinyc.quantize.fold_batch_norm import fold_batch_norms
+from tinyc.quantize.fold_constants import fold_constants
+from tinyc.quantize.fold_pads import fold_pads
+from tinyc.quantize.graph import Graph
+from tinyc.quantize.measure import Loss, measure_loss
+from tinyc.quantize.observe import Progress, observe
+from tinyc.quantize.read_float import read_float_model
+from tinyc.quantize.run_float import require_onnxruntime
+from tinyc.quantize.simplify import simplify
+from tinyc.quantize.supported import check_supported
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How ranges are chosen (`method`, `percentile`), and which optional steps run. `compare` measures what each layer loses."""
+
+    method: str = "minmax"
+    percentile: float = 99.99
+    equalise: bool = False
+    correct_bias: bool = False
+    compare: bool = True
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"no calibration method {self.method}; there are {', '.join(METHODS)}")
+        if not 50 < self.percentile <= 100:
+            raise UsageError(f"percentile {self.percentile:g}: expected more than 50 and at most 100")
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The int8 model, what was lost (None without `compare`), and what the optional steps did, in words."""
+
+    model: onnx.ModelProto
+    loss: Loss | None
+    notes: tuple[str, ...]
+
+
+def no_progress(action: str, done: int, total: int) -> None:
+    """Reports nothing."""
+
+
+def quantize_file(
+    path: Path,
+    calibration: Path | None,
+    options: QuantizeOptions | None = None,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress = no_progress,
+) -> Quantized:
+    """Quantises the float model in the file `path` with the samples in the npz archive `calibration`.
+
+    `shapes` fixes free input dimensions. Raises UsageError without calibration data, ModelError, UnsupportedError, and ToolError where ONNX
+    Runtime is missing.
+    """
+    graph = prepare(read_float_model(path, shapes), str(path))
+    return _quantize(graph, read_calibration(calibration, graph, str(path)), options or QuantizeOptions(), progress)
+
+
+def quantize_arrays(
+    path: Path,
+    samples: Mapping[str, NDArray[np.generic]],
+    options: QuantizeOptions | None = None,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress = no_progress,
+) -> Quantized:
+    """As `quantize_file`, with the samples as arrays (N, ...) by input name."""
+    graph = prepare(read_float_model(path, shapes), str(path))
+    return _quantize(graph, check_calibration(samples, graph, "the calibration data"), options or QuantizeOptions(), progress)
+
+
+def prepare(graph: Graph, file: str) -> Graph:
+    """Brings a float graph to the operators that can be quantised, in place; computes the same function. Raises UnsupportedError."""
+    fold_constants(graph)
+    simplify(graph)
+    fold_constants(graph)
+    fold_pads(graph)
+    fold_batch_norms(graph)
+    check_supported(graph, file)
+    return graph
+
+
+def _quantize(graph: Graph, calibration: Calibration, options: QuantizeOptions, progress: Progress) -> Quantized:
+    require_onnxruntime()
+    notes = list[str]()
+    if options.equalise:
+        released = release_clips(graph, observe(graph, calibration, False, progress))
+        notes.append(f"{equalise(graph)} pairs of layers equalised ({released} clips that the data never reaches became ReLU)")
+    needs_histograms = options.method != "minmax"
+    observed = observe(graph, calibration, needs_histograms, progress)
+    reference = Graph(graph.name, [_copy(node) for node in graph.nodes], dict(graph.constants), graph.inputs, graph.outputs, graph.opset)
+    if options.correct_bias:
+        notes.append(f"biases of {correct_biases(graph, observed)} layers corrected")
+    fold_activations(graph)
+    ranges = {name: choose_range(values, options.method, options.percentile) for name, values in observed.items()}
+    model = emit_qdq(graph, ranges)
+    loss = measure_loss(reference, model, calibration, progress) if options.compare else None
+    return Quantized(model, loss, tuple(notes))
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    return onnx.NodeProto.FromString(node.SerializeToString())

@@ -1,0 +1,155 @@
+"""Rewrites operators into the few that 8-bit arithmetic has rules for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from tinyc.quantize.graph import Graph, attributes_of, constant_input
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def simplify(graph: Graph) -> None:
+    """Applies the rules below until none applies.
+
+    ReduceMean over rows and columns becomes GlobalAveragePool; HardSwish and HardSigmoid become Mul, Add and Clip; MatMul with constant
+    weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights; division by and subtraction of a constant
+    become Mul and Add; a Clip at 0 without upper bound becomes Relu.
+    """
+    changed = True
+    while changed:
+        shapes = graph.shapes()
+        changed = any([rule(graph, node, shapes) for node in list(graph.nodes) if (rule := _RULES.get(node.op_type))])
+    _join_biases(graph)
+    graph.prune()
+
+
+def _mean(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    attributes = attributes_of(node)
+    listed = constant_input(graph, node, 1)
+    axes = attributes.get("axes") if listed is None else listed.reshape(-1).tolist()
+    if axes is None or len(shapes.get(node.input[0], ())) != 4 or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+        return False
+    source, result = node.input[0], node.output[0]
+    if attributes.get("keepdims", 1):
+        graph.replace(node, [helper.make_node("GlobalAveragePool", [source], [result], name=node.name)])
+        return True
+    mean = f"{result}.mean"
+    nodes = [
+        helper.make_node("GlobalAveragePool", [source], [mean], name=node.name),
+        helper.make_node("Flatten", [mean], [result], name=f"{node.name}.flatten", axis=1),
+    ]
+    graph.replace(node, nodes)
+    return True
+
+
+def _hard_sigmoid(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    attributes = attributes_of(node)
+    graph.replace(node, _hard_sigmoid_nodes(graph, node, node.output[0], attributes.get("alpha", 0.2), attributes.get("beta", 0.5)))
+    return True
+
+
+def _hard_swish(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    gate = f"{node.output[0]}.gate"
+    nodes = _hard_sigmoid_nodes(graph, node, gate, 1 / 6, 0.5)
+    graph.replace(node, [*nodes, helper.make_node("Mul", [node.input[0], gate], [node.output[0]], name=node.name)])
+    return True
+
+
+def _hard_sigmoid_nodes(graph: Graph, node: onnx.NodeProto, result: str, alpha: float, beta: float) -> list[onnx.NodeProto]:
+    constants = {"alpha": alpha, "beta": beta, "zero": 0.0, "one": 1.0}
+    names = {part: graph.add_constant(f"{node.name}.{part}", np.float32(value)) for part, value in constants.items()}
+    scaled, shifted = f"{result}.scaled", f"{result}.shifted"
+    return [
+        helper.make_node("Mul", [node.input[0], names["alpha"]], [scaled], name=f"{node.name}.scale"),
+        helper.make_node("Add", [scaled, names["beta"]], [shifted], name=f"{node.name}.shift"),
+        helper.make_node("Clip", [shifted, names["zero"], names["one"]], [result], name=f"{node.name}.clip"),
+    ]
+
+
+def _divide(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    divisor = constant_input(graph, node, 1)
+    if divisor is None or not divisor.all():
+        return False
+    name = graph.add_constant(f"{node.name}.reciprocal", (1 / divisor.astype(np.float64)).astype(np.float32))
+    graph.replace(node, [helper.make_node("Mul", [node.input[0], name], list(node.output), name=node.name)])
+    return True
+
+
+def _subtract(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    subtrahend = constant_input(graph, node, 1)
+    if subtrahend is None:
+        return False
+    name = graph.add_constant(f"{node.name}.negative", -subtrahend)
+    graph.replace(node, [helper.make_node("Add", [node.input[0], name], list(node.output), name=node.name)])
+    return True
+
+
+def _clip(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    lower = constant_input(graph, node, 1)
+    has_upper = len(node.input) > 2 and bool(node.input[2])
+    if lower is None or float(lower.reshape(-1)[0]) != 0.0 or has_upper:
+        return False
+    graph.replace(node, [helper.make_node("Relu", [node.input[0]], list(node.output), name=node.name)])
+    return True
+
+
+def _matrix_product(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    weights = constant_input(graph, node, 1)
+    if weights is None or weights.ndim != 2 or len(shapes.get(node.input[0], ())) != 2:
+        return False
+    name = graph.add_constant(f"{node.input[1]}.transposed", np.ascontiguousarray(weights.T))
+    graph.replace(node, [helper.make_node("Gemm", [node.input[0], name], list(node.output), name=node.name, transB=1)])
+    return True
+
+
+def _gemm(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    attributes = attributes_of(node)
+    weights, bias = constant_input(graph, node, 1), constant_input(graph, node, 2)
+    alpha, beta, transposed = attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transB", 0)
+    has_bias = len(node.input) > 2 and bool(node.input[2])
+    plain = alpha == 1.0 and beta == 1.0 and transposed == 1 and (bias is None or bias.ndim == 1)
+    if plain or weights is None or attributes.get("transA", 0) or (has_bias and (bias is None or bias.size not in (1, bias.shape[-1] if bias.ndim else 1))):
+        return False
+    rows = np.asarray((weights if transposed else weights.T) * np.float32(alpha), np.float32)
+    inputs = [node.input[0], graph.add_constant(f"{node.input[1]}.rows", np.ascontiguousarray(rows))]
+    if bias is not None:
+        scaled = np.broadcast_to(bias.reshape(-1) * np.float32(beta), (rows.shape[0],)).astype(np.float32)
+        inputs.append(graph.add_constant(f"{node.input[2]}.scaled", scaled))
+    graph.replace(node, [helper.make_node("Gemm", inputs, list(node.output), name=node.name, transB=1)])
+    return True
+
+
+def _join_biases(graph: Graph) -> None:
+    """Gives a Gemm without bias the constant vector that is added behind it."""
+    for node in list(graph.nodes):
+        if node.op_type != "Add":
+            continue
+        names = [name for name in node.input if name in graph.constants]
+        sources = [name for name in node.input if name not in graph.constants]
+        layer = graph.producers().get(sources[0]) if len(names) == len(sources) == 1 else None
+        if layer is None or layer.op_type != "Gemm" or len(layer.input) != 2 or graph.uses()[sources[0]] != 1:
+            continue
+        bias, weights = graph.constants[names[0]], constant_input(graph, layer, 1)
+        if weights is None or bias.size != weights.shape[0] or max(bias.shape, default=1) != bias.size:
+            continue
+        layer.input.append(graph.add_constant(f"{layer.name}.bias", bias.reshape(-1)))
+        if node.input[0] != sources[0]:
+            node.input[0], node.input[1] = node.input[1], node.input[0]
+        graph.bypass(node)
+
+
+_RULES: Mapping[str, Callable[[Graph, onnx.NodeProto, Shapes], bool]] = {
+    "ReduceMean": _mean,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
+    "Div": _divide,
+    "Sub": _subtract,
+    "Clip": _clip,
+    "MatMul": _matrix_product,
+    "Gemm": _gemm,
+}

@@ -1,0 +1,47 @@
+"""Which float operators can be quantised, and the refusal of the others."""
+
+from __future__ import annotations
+
+from tinyc.errors import Diagnostic, ModelError, UnsupportedError, printable
+from tinyc.quantize.graph import Graph
+
+WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+QUANTISABLE = WEIGHTED | {
+    "Add",
+    "AveragePool",
+    "Clip",
+    "Concat",
+    "Flatten",
+    "GlobalAveragePool",
+    "LeakyRelu",
+    "MaxPool",
+    "Mul",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Sigmoid",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Squeeze",
+    "Sub",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+}
+
+
+def check_supported(graph: Graph, file: str) -> None:
+    """Raises UnsupportedError with every node that cannot be quantised, and ModelError where a shape stays unknown."""
+    refused = [
+        Diagnostic(file, node.name, node.op_type, "", "has no 8-bit form here", f"operators that can be quantised: {', '.join(sorted(QUANTISABLE))}")
+        for node in graph.nodes
+        if node.op_type not in QUANTISABLE
+    ]
+    if refused:
+        raise UnsupportedError(refused)
+    shapes = graph.shapes()
+    for node in graph.nodes:
+        if node.output[0] not in shapes:
+            raise ModelError(f"{printable(file)}: the shape of {printable(node.output[0])} depends on more than the input's shape")
