@@ -17,6 +17,17 @@ static inline float tinyc_product(float a, float b)
 #endif
 }
 
+/* a * b + c with one rounding. */
+static inline float tinyc_multiply_add(float a, float b, float c)
+{
+#if TINYC_FPU
+    __asm__("vfma.f32 %0, %1, %2" : "+t"(c) : "t"(a), "t"(b));
+    return c;
+#else
+    return fmaf(a, b, c);
+#endif
+}
+
 /* Nearest integer, halves away from zero; the magnitude of value must be below 2**31. */
 static inline int32_t tinyc_round_half_away(float value)
 {

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 
+from tinyc.driver.check import CheckResult, check_module
 from tinyc.driver.compile import CompiledNetwork, compile_module
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.driver.write import write_build
-from tinyc.errors import UsageError
+from tinyc.errors import UsageError, printable
 from tinyc.frontends.load import load_model
+from tinyc.numerics.profile import Profile
+from tinyc.passes.channels_last import BOUNDARIES, ChannelsLast
 from tinyc.passes.fold_constants import profile_of
-from tinyc.passes.manager import Instruments
+from tinyc.passes.manager import Instruments, run_passes
 from tinyc.passes.registry import Insertion
+from tinyc.quantize.options import Progress, QuantizeOptions, no_progress
 from tinyc.report.memory import MemoryReport
 from tinyc.report.text import report_text
 from tinyc.runners import RunResult, run_build
@@ -61,11 +66,16 @@ class Model:
     name: str
     module: ModuleOp
 
+    @property
+    def default_numerics(self) -> str:
+        """Whose arithmetic the model's format asks for: onnxruntime for an ONNX file, otherwise litert."""
+        return default_numerics(self.module)
+
     def compile(
         self,
         target: str | Target = "cortex-m7",
         *,
-        numerics: str = "litert",
+        numerics: str | None = None,
         name: str | None = None,
         keep_float_io: bool = False,
         passes: str | None = None,
@@ -75,17 +85,68 @@ class Model:
     ) -> Compiled:
         """C for `target` (a name from `tinyc targets`, or a Target).
 
-        `numerics` is litert or tflm; `name` the prefix of all C names; `passes` replaces the pipeline; `measure` asks the target's
-        compiler, if installed, for code and stack bytes. Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
+        `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
+        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes. Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
-        options = CompileOptions(profile_of(numerics), name, keep_float_io, passes, measure)
+        options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure)
         return Compiled(compile_module(self.module, self.name, chosen, options, insertions, instruments))
 
+    def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None) -> CheckResult:
+        """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
+        chosen = load_target(target) if isinstance(target, str) else target
+        options = CompileOptions(profile_of(numerics or self.default_numerics))
+        return check_module(self.module, self.name, chosen, options)
 
-def load(path: str | Path) -> Model:
-    """The model in the file `path` (int8 TFLite, or IR text in a .mlir file). Raises ModelError and UnsupportedError."""
-    return Model(Path(path).stem, load_model(Path(path)))
+
+def default_numerics(module: ModuleOp) -> str:
+    """The numerics profile that a front end recorded in `module`, otherwise litert."""
+    recorded = module.attributes.get("default_numerics")
+    return recorded.data if isinstance(recorded, StringAttr) else Profile.LITERT.value
+
+
+def load(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None, layout: str = "nhwc") -> Model:
+    """The model in the file `path`: int8 TFLite, quantised ONNX, or IR text in a .mlir file.
+
+    For ONNX, `shapes` gives inputs other shapes by name, and `layout` (nhwc or nchw) is the order of dimensions in which the C takes and
+    gives images. Raises ModelError, UnsupportedError and UsageError.
+    """
+    fixed = None if shapes is None else {name: tuple(shape) for name, shape in shapes.items()}
+    return Model(Path(path).stem, _arranged(load_model(Path(path), fixed), layout))
+
+
+def _arranged(module: ModuleOp, layout: str) -> ModuleOp:
+    """`module` with channels last inside, and images in `layout` at its boundary, where it came from ONNX."""
+    if layout not in BOUNDARIES:
+        raise UsageError(f"the layout must be {' or '.join(BOUNDARIES)}, got {printable(layout)}")
+    if "source_format" in module.attributes:
+        run_passes(module, [ChannelsLast(layout)])
+    elif layout != BOUNDARIES[0]:
+        raise UsageError("only ONNX models have images in the order nchw")
+    return module
+
+
+def load_quantized(
+    path: str | Path,
+    calibration: str | Path,
+    options: QuantizeOptions | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress = no_progress,
+    layout: str = "nhwc",
+) -> Model:
+    """The float ONNX model in the file `path`, quantised with the samples in the npz archive `calibration`.
+
+    `shapes` fixes free input dimensions. Raises ModelError, UnsupportedError, and ToolError where ONNX Runtime is missing.
+    """
+    # Loads the onnx package, which compiling a quantised network shall not.
+    from tinyc.quantize.post_training import quantize_file
+
+    chosen = options if options is not None else QuantizeOptions(compare=False)
+    quantized = quantize_file(Path(path), Path(calibration), chosen, shapes=shapes, progress=progress)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{Path(path).stem}.onnx"
+        file.write_bytes(quantized.model.SerializeToString())
+        return Model(Path(path).stem, _arranged(load_model(file), layout))
 
 
 def find_target(name: str | None, file: str | Path | None) -> Target:

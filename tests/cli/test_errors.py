@@ -88,7 +88,9 @@ def test_a_network_too_large_for_the_flash_is_refused_with_code_3(tmp_path: Path
         (["frobnicate"], "frobnicate"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert_refused(tinyc(*arguments), 2, word)
     assert list(tmp_path.iterdir()) == []
@@ -146,7 +148,8 @@ def test_a_full_disk_leaves_the_earlier_build_whole_and_nothing_beside_it(tmp_pa
 @pytest.mark.parametrize("delay", [0.05, 0.4, 0.8, 1.2])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_compile_says_so_and_leaves_nothing_behind(number: signal.Signals, code: int, delay: float, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from tinyc.cli import main; main()", "compile", str(MODEL), "-t", "cortex-m4", "-o", str(tmp_path / "out")]
+    program = "from tinyc.cli import main; main()"
+    command = [sys.executable, "-c", program, "compile", str(MODEL), "-t", "cortex-m4", "-o", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(delay)
     process.send_signal(number)

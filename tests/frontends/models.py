@@ -33,7 +33,9 @@ def tensor(name: str, shape: Sequence[int], scale: Any = 0.5, zero_point: Any = 
     return Tensor(name, tuple(shape), scale=scale, zero_point=zero_point, **more)
 
 
-def conv_options(padding: str = "same", stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), activation: int = 0) -> dict[str, Any]:
+def conv_options(
+    padding: str = "same", stride: tuple[int, int] = (1, 1), dilation: tuple[int, int] = (1, 1), activation: int = 0
+) -> dict[str, Any]:
     """Options of a CONV_2D."""
     options: dict[str, Any] = {"Padding": PADDING_CODES[padding], "StrideH": stride[0], "StrideW": stride[1]}
     return options | {"DilationHFactor": dilation[0], "DilationWFactor": dilation[1], "FusedActivationFunction": activation}
@@ -61,10 +63,10 @@ def conv_model(
     return build_model(list(tensors.values()), [op], ["x"], ["y"])
 
 
-def depthwise_model(image: Sequence[int], weights: Sequence[int], output: Sequence[int], options: Mapping[str, Any], **changes: Tensor) -> bytes:
+def depthwise_model(image: Sequence[int], weights: Sequence[int], output: Sequence[int], options: Mapping[str, Any]) -> bytes:
     """One depthwise convolution."""
     multiplier = {"DepthMultiplier": weights[3] // image[3]}
-    return conv_model(image, weights, output, {**options, **multiplier}, "DEPTHWISE_CONV_2D", **changes)
+    return conv_model(image, weights, output, {**options, **multiplier}, "DEPTHWISE_CONV_2D")
 
 
 def node_model(code: str, inputs: Sequence[Tensor], output: Tensor, options: Mapping[str, Any] | None = None) -> bytes:

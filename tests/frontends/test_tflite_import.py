@@ -42,7 +42,7 @@ def test_windows_and_padding_of_convolutions(
         op = only_op(conv_model((1, *image, 3), (4, *kernel, 3), (1, *output, 4), options))
     else:
         op = only_op(depthwise_model((1, *image, 3), (1, *kernel, 3), (1, *output, 3), options))
-    assert op.TITLE == code
+    assert code == op.TITLE
     assert (op.kernel_size(), op.stride_pair(), op.dilation(), op.pad_list()) == (kernel, stride, dilation, pads)
     assert op.out.shape[1:3] == output
 
@@ -92,7 +92,7 @@ BROADCASTS = [((1, 4, 4, 2), (1, 4, 4, 2)), ((1, 4, 4, 2), (2,)), ((1, 4, 4, 2),
 def test_binary_ops_broadcast(code: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
     inputs = [tensor("a", left), tensor("b", right, data=int8(*right))]
     op = only_op(node_model(code, inputs, tensor("y", (1, 4, 4, 2)), {"FusedActivationFunction": 1}))
-    assert op.TITLE == code
+    assert code == op.TITLE
     assert op.clamp_pair() == (0, 127)
 
 
@@ -103,7 +103,10 @@ def test_pools(code: str, padding: int, output: tuple[int, int], pads: tuple[int
     assert (op.TITLE, op.kernel_size(), op.pad_list()) == (code, (3, 3), pads)
 
 
-@pytest.mark.parametrize(("axes", "keep", "shape"), [((1, 2), True, (1, 1, 1, 3)), ((2, 1), False, (1, 3)), ((-1,), False, (1, 4, 5)), ((1,), True, (1, 1, 5, 3))])
+@pytest.mark.parametrize(
+    ("axes", "keep", "shape"),
+    [((1, 2), True, (1, 1, 1, 3)), ((2, 1), False, (1, 3)), ((-1,), False, (1, 4, 5)), ((1,), True, (1, 1, 5, 3))],
+)
 def test_mean(axes: tuple[int, ...], keep: bool, shape: tuple[int, ...]) -> None:
     data = Tensor("axes", (len(axes),), "int32", data=np.array(axes, np.int32))
     op = only_op(node_model("MEAN", [tensor("x", (1, 4, 5, 3)), data], tensor("y", shape), {"KeepDims": keep}))
@@ -113,11 +116,24 @@ def test_mean(axes: tuple[int, ...], keep: bool, shape: tuple[int, ...]) -> None
 
 def test_pad_reshape_and_transpose() -> None:
     paddings = Tensor("p", (4, 2), "int32", data=np.array([[0, 0], [1, 2], [0, 3], [0, 0]], np.int32))
-    assert only_op(node_model("PAD", [tensor("x", (1, 2, 3, 4)), paddings], tensor("y", (1, 5, 6, 4)))).pads() == ((0, 0), (1, 2), (0, 3), (0, 0))
+    assert only_op(node_model("PAD", [tensor("x", (1, 2, 3, 4)), paddings], tensor("y", (1, 5, 6, 4)))).pads() == (
+        (0, 0),
+        (1, 2),
+        (0, 3),
+        (0, 0),
+    )
     shape = Tensor("s", (2,), "int32", data=np.array([1, -1], np.int32))
-    assert only_op(node_model("RESHAPE", [tensor("x", (1, 2, 3, 4)), shape], tensor("y", (1, 24)), {"NewShape": [1, 24]})).out.shape == (1, 24)
+    assert only_op(node_model("RESHAPE", [tensor("x", (1, 2, 3, 4)), shape], tensor("y", (1, 24)), {"NewShape": [1, 24]})).out.shape == (
+        1,
+        24,
+    )
     order = Tensor("o", (4,), "int32", data=np.array([0, 2, 3, 1], np.int32))
-    assert only_op(node_model("TRANSPOSE", [tensor("x", (1, 2, 3, 4)), order], tensor("y", (1, 3, 4, 2)))).permutation_list() == (0, 2, 3, 1)
+    assert only_op(node_model("TRANSPOSE", [tensor("x", (1, 2, 3, 4)), order], tensor("y", (1, 3, 4, 2)))).permutation_list() == (
+        0,
+        2,
+        3,
+        1,
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])

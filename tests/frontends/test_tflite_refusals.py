@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def refusals(model: bytes) -> tuple[Diagnostic, ...]:
     return caught.value.diagnostics
 
 
-CASES = {
+CASES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
     "unknown op": (lambda: node_model("CUMSUM", [tensor("x", (1, 4))], tensor("y", (1, 4))), "CUMSUM", "", "not supported"),
     "int16 activations": (lambda: conv_model(y=tensor("y", (1, 6, 5, 4), dtype="int16")), "CONV_2D", "tensor", "INT16"),
     "float model": (lambda: conv_model(y=Tensor("y", (1, 6, 5, 4), "float32")), "CONV_2D", "output", "not quantised"),
@@ -42,20 +43,33 @@ CASES = {
     "channels that are no multiple": (lambda: conv_model((1, 6, 5, 5)), "CONV_2D", "weights", "do not fit an input with 5 channels"),
     "weights at run time": (
         lambda: node_model("CONV_2D", [tensor("x", IMAGE), tensor("w", (4, 3, 3, 3), 0.1)], tensor("y", (1, 6, 5, 4)), conv_options()),
-        "CONV_2D", "weights", "constant",
+        "CONV_2D",
+        "weights",
+        "constant",
     ),
     "weight zero point": (
-        lambda: conv_model(w=tensor("w", (4, 3, 3, 3), 0.1, 5, data=int8(4, 3, 3, 3))), "CONV_2D", "weights", "zero point",
+        lambda: conv_model(w=tensor("w", (4, 3, 3, 3), 0.1, 5, data=int8(4, 3, 3, 3))),
+        "CONV_2D",
+        "weights",
+        "zero point",
     ),
     "weight scale count": (
-        lambda: conv_model(w=tensor("w", (4, 3, 3, 3), [0.1] * 3, data=int8(4, 3, 3, 3))), "CONV_2D", "weights", "3 weight scales for 4",
+        lambda: conv_model(w=tensor("w", (4, 3, 3, 3), [0.1] * 3, data=int8(4, 3, 3, 3))),
+        "CONV_2D",
+        "weights",
+        "3 weight scales for 4",
     ),
     "weight scale axis": (
         lambda: conv_model(w=tensor("w", (4, 3, 3, 3), [0.1] * 4, quantized_dimension=3, data=int8(4, 3, 3, 3))),
-        "CONV_2D", "weights", "scales run along dimension 3",
+        "CONV_2D",
+        "weights",
+        "scales run along dimension 3",
     ),
     "weight scale infinite": (
-        lambda: conv_model(w=tensor("w", (4, 3, 3, 3), float("inf"), data=int8(4, 3, 3, 3))), "CONV_2D", "weights", "not a finite number",
+        lambda: conv_model(w=tensor("w", (4, 3, 3, 3), float("inf"), data=int8(4, 3, 3, 3))),
+        "CONV_2D",
+        "weights",
+        "not a finite number",
     ),
     "bias length": (lambda: conv_model(b=Tensor("b", (3,), "int32", data=np.zeros(3, np.int32))), "CONV_2D", "bias", "must be 4 constant"),
     "bias type": (lambda: conv_model(b=tensor("b", (4,), data=int8(4))), "CONV_2D", "bias", "must be 4 constant int32"),
@@ -65,49 +79,91 @@ CASES = {
     "stride zero": (lambda: conv_model(options=conv_options(stride=(0, 1))), "CONV_2D", "options", "make no sense"),
     "negative padding": (
         lambda: node_model("PAD", [tensor("x", IMAGE), paddings((0, 0), (-1, 0), (0, 0), (0, 0))], tensor("y", (1, 5, 5, 3))),
-        "PAD", "paddings", "do not fit",
+        "PAD",
+        "paddings",
+        "do not fit",
     ),
     "padding of another rank": (
-        lambda: node_model("PAD", [tensor("x", IMAGE), paddings((0, 0), (1, 1))], tensor("y", IMAGE)), "PAD", "paddings", "do not fit",
+        lambda: node_model("PAD", [tensor("x", IMAGE), paddings((0, 0), (1, 1))], tensor("y", IMAGE)),
+        "PAD",
+        "paddings",
+        "do not fit",
     ),
     "padding at run time": (
-        lambda: node_model("PAD", [tensor("x", IMAGE), Tensor("p", (4, 2), "int32")], tensor("y", IMAGE)), "PAD", "paddings", "constant",
+        lambda: node_model("PAD", [tensor("x", IMAGE), Tensor("p", (4, 2), "int32")], tensor("y", IMAGE)),
+        "PAD",
+        "paddings",
+        "constant",
     ),
     "pad with other quantisation": (
-        lambda: node_model("PAD", [tensor("x", IMAGE), paddings(*[(0, 0)] * 4)], tensor("y", IMAGE, 0.25)), "PAD", "quantization", "must keep",
+        lambda: node_model("PAD", [tensor("x", IMAGE), paddings(*[(0, 0)] * 4)], tensor("y", IMAGE, 0.25)),
+        "PAD",
+        "quantization",
+        "must keep",
     ),
     "pool with other quantisation": (
-        lambda: node_model("MAX_POOL_2D", [tensor("x", IMAGE)], tensor("y", IMAGE, 0.25), POOL), "MAX_POOL_2D", "quantization", "must keep",
+        lambda: node_model("MAX_POOL_2D", [tensor("x", IMAGE)], tensor("y", IMAGE, 0.25), POOL),
+        "MAX_POOL_2D",
+        "quantization",
+        "must keep",
     ),
     "operands do not broadcast": (
-        lambda: node_model("ADD", [tensor("a", (1, 4)), tensor("b", (1, 3))], tensor("y", (1, 4)), ADD), "ADD", "shape", "do not broadcast",
+        lambda: node_model("ADD", [tensor("a", (1, 4)), tensor("b", (1, 3))], tensor("y", (1, 4)), ADD),
+        "ADD",
+        "shape",
+        "do not broadcast",
     ),
     "axis out of range": (
-        lambda: node_model("MEAN", [tensor("x", IMAGE), Tensor("axes", (1,), "int32", data=np.array([4], np.int32))], tensor("y", (1, 6, 5)), {}),
-        "MEAN", "axes", "are not axes",
+        lambda: node_model(
+            "MEAN", [tensor("x", IMAGE), Tensor("axes", (1,), "int32", data=np.array([4], np.int32))], tensor("y", (1, 6, 5)), {}
+        ),
+        "MEAN",
+        "axes",
+        "are not axes",
     ),
     "softmax with another output": (
-        lambda: node_model("SOFTMAX", [tensor("x", (1, 4))], tensor("y", (1, 4), 0.5), {"Beta": 1.0}), "SOFTMAX", "quantization", "1/256",
+        lambda: node_model("SOFTMAX", [tensor("x", (1, 4))], tensor("y", (1, 4), 0.5), {"Beta": 1.0}),
+        "SOFTMAX",
+        "quantization",
+        "1/256",
     ),
     "softmax with a negative beta": (
-        lambda: node_model("SOFTMAX", [tensor("x", (1, 4))], tensor("y", (1, 4), 1 / 256, -128), {"Beta": -1.0}), "SOFTMAX", "beta", "positive",
+        lambda: node_model("SOFTMAX", [tensor("x", (1, 4))], tensor("y", (1, 4), 1 / 256, -128), {"Beta": -1.0}),
+        "SOFTMAX",
+        "beta",
+        "positive",
     ),
     "reshape to another size": (
-        lambda: node_model("RESHAPE", [tensor("x", (1, 4))], tensor("y", (1, 5)), {"NewShape": [1, 5]}), "RESHAPE", "", "do not fill",
+        lambda: node_model("RESHAPE", [tensor("x", (1, 4))], tensor("y", (1, 5)), {"NewShape": [1, 5]}),
+        "RESHAPE",
+        "",
+        "do not fill",
     ),
     "permutation of another rank": (
-        lambda: node_model("TRANSPOSE", [tensor("x", (1, 4)), Tensor("o", (3,), "int32", data=np.array([0, 1, 2], np.int32))], tensor("y", (1, 4))),
-        "TRANSPOSE", "perm", "",
+        lambda: node_model(
+            "TRANSPOSE", [tensor("x", (1, 4)), Tensor("o", (3,), "int32", data=np.array([0, 1, 2], np.int32))], tensor("y", (1, 4))
+        ),
+        "TRANSPOSE",
+        "perm",
+        "",
     ),
     "fully connected weights of rank 4": (
-        lambda: node_model("FULLY_CONNECTED", [tensor("x", (1, 4)), tensor("w", (2, 2, 2, 2), 0.1, data=int8(2, 2, 2, 2))], tensor("y", (1, 2)), ADD),
-        "FULLY_CONNECTED", "weights", "two dimensions",
+        lambda: node_model(
+            "FULLY_CONNECTED", [tensor("x", (1, 4)), tensor("w", (2, 2, 2, 2), 0.1, data=int8(2, 2, 2, 2))], tensor("y", (1, 2)), ADD
+        ),
+        "FULLY_CONNECTED",
+        "weights",
+        "two dimensions",
     ),
     "shuffled weights": (
-        lambda: node_model("FULLY_CONNECTED", [tensor("x", (1, 4)), tensor("w", (2, 4), 0.1, data=int8(2, 4))], tensor("y", (1, 2)), {"WeightsFormat": 1}),
-        "FULLY_CONNECTED", "weights_format", "shuffled",
+        lambda: node_model(
+            "FULLY_CONNECTED", [tensor("x", (1, 4)), tensor("w", (2, 4), 0.1, data=int8(2, 4))], tensor("y", (1, 2)), {"WeightsFormat": 1}
+        ),
+        "FULLY_CONNECTED",
+        "weights_format",
+        "shuffled",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,4 +1,4 @@
-"""Seeds for the fuzzer: `PYTHONPATH=tests python tests/fuzz/make_corpus.py FOLDER` writes small TFLite files, one for each op and a few mixed."""
+"""Seeds for the fuzzer: `PYTHONPATH=tests python tests/fuzz/make_corpus.py FOLDER` writes small TFLite files, some for each op."""
 
 from __future__ import annotations
 

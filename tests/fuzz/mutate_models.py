@@ -1,7 +1,7 @@
 """Random mutations of real models: `PYTHONPATH=tests python tests/fuzz/mutate_models.py FOLDER [--count 10000] [--seed 0] [--jobs 2]`.
 
-Each mutation changes some bytes of the file's structure (not of its weights, which would compile all the same), or cuts the file off. Prints
-how many were refused and compiled; exits with 1, naming seed and model, when one did anything else, took over 10 s or over 1 GB.
+Each mutation changes some bytes of the file's structure (not of its weights, which would compile all the same), or cuts the file off.
+Prints how many were refused and compiled; exits with 1, naming seed and model, when one did anything else, took over 10 s or over 1 GB.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 
 import tflite
+
 from fuzz.judge import judge
 
 MEMORY_LIMIT_BYTES = 1 << 30

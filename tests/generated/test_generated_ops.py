@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from support import elementwise_cases, movement_cases, numeric_cases
 from support.batch import BatchCase, as_signed, run_batch
 from support.tflite_builder import run_litert
-
 from tinyc.errors import TinycError
 from tinyc.frontends.tflite import import_tflite
 from tinyc.interpreter.evaluate import evaluate
@@ -25,15 +25,20 @@ from tinyc.numerics.profile import Profile
 
 pytest.importorskip("ai_edge_litert")
 pytestmark = pytest.mark.skipif(
-    any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "gcc")), reason="needs arm-none-eabi-gcc, QEMU and gcc"
+    any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "gcc")),
+    reason="needs arm-none-eabi-gcc, QEMU and gcc",
 )
 
-MAKERS: dict[str, Callable[[np.random.Generator], Any]] = {**numeric_cases.CASES, **elementwise_cases.CASES, **movement_cases.MOVEMENT_CASES}
+MAKERS: dict[str, Callable[[np.random.Generator], Any]] = {
+    **numeric_cases.CASES,
+    **elementwise_cases.CASES,
+    **movement_cases.MOVEMENT_CASES,
+}
 COUNT = int(os.environ.get("TINYC_GENERATED_CASES", "100"))
 """Cases an op; 1000 for the slow run, see docs/testing.md."""
 BATCH = 50
-LARGEST_INPUT_BYTES = 20_000
-"""Larger cases (all pairs of operands) are compared in numpy by tests/numerics."""
+LARGEST_INPUT_BYTES = 300_000
+"""Larger cases would not fit the emulated memory; there are few."""
 LITERT_REFUSES = (RuntimeError, ValueError)
 
 

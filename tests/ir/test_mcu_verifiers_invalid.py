@@ -54,7 +54,11 @@ CASES = {
     "odd offset": ("offset = 0", "offset = 2", "offset 2 is negative or not aligned"),
     "view size": ("row_bytes = 32", "row_bytes = 31", "a view covers its buffer exactly"),
     "view sign": ("{rows = 1 : i64, row_bytes = 32", "{rows = -1 : i64, row_bytes = -32", "rows and row_bytes must be positive"),
-    "view of a ring": ("mcu.view %out {rows = 1 : i64, row_bytes = 32", "mcu.view %ring {rows = 1 : i64, row_bytes = 12", "a ring has no views"),
+    "view of a ring": (
+        "mcu.view %out {rows = 1 : i64, row_bytes = 32",
+        "mcu.view %ring {rows = 1 : i64, row_bytes = 12",
+        "a ring has no views",
+    ),
     "form": ('form = "tensor"', 'form = "column"', "form must be one of"),
     "row accesses": (f"accesses = [{ROWS}], {CALL}}}\nmcu", f"accesses = [], {CALL}}}\nmcu", "a row call needs one row access per input"),
     "reduction inputs": ("mcu.call %out to %total acc", "mcu.call %out, %in to %total acc", "a call of form reduction has one input"),
@@ -71,7 +75,7 @@ CASES = {
     "order in a stream": (FIRST + SECOND, SECOND + FIRST, "reads a buffer that a later call computes"),
     "inner buffer used outside": (" %out to %total acc", " %ring to %total acc", "inner buffer ring of a stream is used outside it"),
     "input is no buffer": ("mcu.call %view to %total", "mcu.call %t to %total", "mcu.region|does not match|type"),
-}  # fmt: skip
+}
 
 
 def test_the_undamaged_module_verifies() -> None:

@@ -8,7 +8,7 @@ from tinyc.errors import ModelError
 from tinyc.ir.text import parse_module
 
 I8 = "i8, 0.5 : 0"
-SCALES = "#nn.dense<[1], f32, sha256 \"00\">"
+SCALES = '#nn.dense<[1], f32, sha256 "00">'
 
 
 def tensor(shape: str, kind: str = I8) -> str:
@@ -31,10 +31,7 @@ DENSE = (
     f"({tensor('2, 6')}, {tensor('3, 6', 'i8')}, {tensor('3', 'i32')}) -> {tensor('2, 3')}"
 )
 MEAN = f"%r = nn.mean %x {{axes = array<i64: 1, 2>, keep_dims = false}} : ({IMAGE}) -> {tensor('1, 4')}"
-PAD = (
-    f"%r = nn.pad %x {{before = array<i64: 0, 1, 1, 0>, after = array<i64: 0, 0, 0, 0>}} : "
-    f"({IMAGE}) -> {tensor('1, 7, 7, 4')}"
-)
+PAD = f"%r = nn.pad %x {{before = array<i64: 0, 1, 1, 0>, after = array<i64: 0, 0, 0, 0>}} : ({IMAGE}) -> {tensor('1, 7, 7, 4')}"
 RESHAPE = f"%r = nn.reshape %x : ({IMAGE}) -> {tensor('1, 144')}"
 TRANSPOSE = f"%r = nn.transpose %x {{permutation = array<i64: 0, 2, 1, 3>}} : ({tensor('1, 2, 3, 4')}) -> {tensor('1, 3, 2, 4')}"
 ADD = f"%r = nn.add %x, %y {{clamp = array<i64: -128, 127>}} : ({IMAGE}, {IMAGE}) -> {IMAGE}"
@@ -100,13 +97,15 @@ CASES = {
     "dequantize input": (DEQUANTIZE, f"({tensor('4')})", f"({tensor('4', 'i8')})", "input must be a quantised i8 tensor"),
     "constant type": (CONSTANT, f": {tensor('2')}", f": {tensor('2', 'i32')}", "data is i8, the type says i32"),
     "constant shape": (CONSTANT, f": {tensor('2')}", f": {tensor('3')}", "result has shape"),
-}  # fmt: skip
+}
 
 
 def module_of(op: str) -> str:
     """A module in which the operands of `op` are arguments."""
     signature = op.rpartition(" : (")[2]
-    types = [] if "nn.constant" in op else [f"!nn.{part}" for part in signature.rpartition(") -> ")[0].replace("!nn.", "\0").split("\0")[1:]]
+    types = (
+        [] if "nn.constant" in op else [f"!nn.{part}" for part in signature.rpartition(") -> ")[0].replace("!nn.", "\0").split("\0")[1:]]
+    )
     arguments = ", ".join(f"%{name}: {kind.rstrip(', ')}" for name, kind in zip(_operands(op), types, strict=True))
     return f"builtin.module {{ func.func @main({arguments}) {{ {op}\n func.return }} }}"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ HOSTILE_NAMES = [
     "tab\t",
     "\x00\x01\x1f\x7f",
     "é 漢字 🎉",
-    "é\n\"mixed\"\\",
+    'é\n"mixed"\\',
     "\x85\u2028\ufeff",
     "*/ // } %0",
     "",
@@ -167,7 +169,12 @@ def test_constants_are_equal_by_content_in_every_printed_form(values: list[int],
 
 def test_constants_of_other_content_shape_or_type_differ() -> None:
     base = DenseAttr.of(np.array([1, 2], np.int8))
-    others = [np.array([1, 3], np.int8), np.array([[1, 2]], np.int8), np.array([1, 2], np.int16), np.array([513], np.int16)]
+    others: list[npt.NDArray[Any]] = [
+        np.array([1, 3], np.int8),
+        np.array([[1, 2]], np.int8),
+        np.array([1, 2], np.int16),
+        np.array([513], np.int16),
+    ]
     assert all(DenseAttr.of(other) != base for other in others)
 
 

@@ -38,7 +38,7 @@ class Step:
 
 
 def simulate(step: Step, trace: Trace, offsets: Mapping[int, int], slots: Mapping[int, int]) -> str | None:
-    """Executes the events with sources and result at `offsets`, and rings of `slots` rows apart from them; the first wrong read, or None."""
+    """Executes the events, sources and result at `offsets`, rings of `slots` rows apart from them; the first wrong read, or None."""
     memory: dict[int, Tag] = {}
     ring_base = {buffer: 1_000_000 * (index + 1) for index, buffer in enumerate(slots)}
 
@@ -104,7 +104,8 @@ def steps(draw: st.DrawFn, dilations: bool = True) -> Step:
             inputs = [StreamInput(previous, *sizes[previous], EACH_ROW, True)]
             equal = [buffer for buffer in known if sizes[buffer] == sizes[previous] and buffer != previous]
             if equal and draw(st.booleans()):
-                inputs.append(StreamInput(equal[0], *sizes[equal[0]], EACH_ROW, draw(st.booleans())))
+                in_place = draw(st.booleans())
+                inputs.append(StreamInput(equal[0], *sizes[equal[0]], EACH_ROW, in_place))
         else:
             sizes[output] = draw(st.integers(1, 8)), draw(st.integers(1, 4))
             inputs = [StreamInput(previous, *sizes[previous], _access(draw, dilations))]
@@ -130,4 +131,3 @@ def far_offsets(step: Step) -> dict[int, int]:
 def replayed(step: Step) -> Trace:
     """The events of the step."""
     return replay(step.calls)
-

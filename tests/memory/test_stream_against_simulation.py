@@ -16,7 +16,11 @@ EXAMPLES = 150
 @given(steps())
 def test_every_row_of_the_result_is_computed_once_and_in_order(step: Step) -> None:
     trace = replayed(step)
-    writes = [(event.write_first, event.write_end) for event in trace.events if event.output == step.result and event.write_end > event.write_first]
+    writes = [
+        (event.write_first, event.write_end)
+        for event in trace.events
+        if event.output == step.result and event.write_end > event.write_first
+    ]
     assert [first for first, _ in writes] == [0, *[end for _, end in writes[:-1]]]
     assert writes[-1][1] == step.bytes_of(step.result)
 

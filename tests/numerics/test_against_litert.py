@@ -9,7 +9,7 @@ from support.numeric_cases import CASES, RESOLVERS
 from tinyc.numerics.profile import Profile
 
 MODELS = 100
-COMPARABLE = [(op, profile) for op in CASES for profile in Profile if (op, profile) != ("FULLY_CONNECTED", Profile.TFLM)]
+COMPARABLE = [(op, profile) for op in CASES for profile in RESOLVERS if (op, profile) != ("FULLY_CONNECTED", Profile.TFLM)]
 
 
 @pytest.fixture(autouse=True)

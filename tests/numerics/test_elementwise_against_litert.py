@@ -10,7 +10,7 @@ from support.numeric_cases import RESOLVERS
 from tinyc.numerics.profile import Profile
 
 MODELS = 100
-COMPARABLE = [(op, profile) for op in CASES for profile in Profile if profile is Profile.LITERT or op not in WITHOUT_STAND_IN]
+COMPARABLE = [(op, profile) for op in CASES for profile in RESOLVERS if profile is Profile.LITERT or op not in WITHOUT_STAND_IN]
 
 
 @pytest.fixture(autouse=True)

@@ -46,5 +46,5 @@ def test_refuses_what_does_not_hold(expectations: str) -> None:
 
 @pytest.mark.parametrize("expectations", ["no directive", "// CHECK-NEXT: first", "// CHECK-NOT: x\n// CHECK-SAME: y", "// CHECK:"])
 def test_refuses_expectations_that_check_nothing_or_refer_to_no_match(expectations: str) -> None:
-    with pytest.raises(ValueError, match="expected directives|has no pattern"):
+    with pytest.raises(ValueError, match=r"expected directives|has no pattern"):
         directives_of(expectations)

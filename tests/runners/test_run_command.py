@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fake_build import needs_native_compiler, needs_qemu
+from fake_build import needs_native_compiler, needs_qemu, needs_unicorn, needs_zig
 
 from tinyc.cli.run import run_command
 from tinyc.errors import ModelError, UsageError
@@ -71,3 +71,16 @@ def test_input_and_random_exclude_each_other(build: Build) -> None:
 def test_a_folder_that_is_no_build_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a build folder"):
         run(tmp_path / "absent", "--random", 1)
+
+
+@needs_unicorn
+@needs_zig
+def test_the_toolchain_is_chosen_by_its_option(build: Build) -> None:
+    facts = json.loads(run(build("stm32f746"), "--runner", "unicorn", "--toolchain", "zig", "--json"))
+    assert facts["command"][-2:] == ["--toolchain", "zig"]
+    assert b"clang version" in Path(facts["elf"]).read_bytes()
+
+
+@needs_native_compiler
+def test_sanitizers_are_switched_on_by_their_option(build: Build) -> None:
+    assert "AddressSanitizer" in run(build("stm32f746"), "--runner", "host", "--sanitize")

@@ -1,4 +1,4 @@
-"""Many small networks in one program: each is compiled to C by tinyc, all of them run one after the other, their outputs come back as arrays.
+"""Many small networks in one program: each is compiled to C by tinyc, all run one after the other, their outputs come back as arrays.
 
 One program for a hundred networks costs one compilation and one start of the emulator; that is what makes thousands of cases affordable.
 """
@@ -74,7 +74,8 @@ def _program(networks: Sequence[CompiledNetwork]) -> str:
         regions = network_boundary(network.module)
         lines += [f"    take(memory + 128 + {region.offset}, {region.bytes});" for region in regions if region.is_input]
         lines.append(f"    if ({network.name}_invoke(memory + 128) != 0) fail({index});")
-        lines.append(f"    for (size_t i = 0; i < 128; ++i) if (memory[i] != {_GARBAGE} || memory[{size + 128} + i] != {_GARBAGE}) fail({index});")
+        damaged = f"memory[i] != {_GARBAGE} || memory[{size + 128} + i] != {_GARBAGE}"
+        lines.append(f"    for (size_t i = 0; i < 128; ++i) if ({damaged}) fail({index});")
         lines += [f"    give(memory + 128 + {region.offset}, {region.bytes});" for region in regions if not region.is_input]
     return "\n".join([*lines, "    finish();", "    return 0;", "}", ""])
 
@@ -107,7 +108,8 @@ static void finish(void) { fclose(output_file); }
 
 
 def _execute(command: Sequence[object], folder: Path) -> None:
-    result = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    arguments = [str(part) for part in command]
+    result = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
     assert result.returncode == 0, f"exit code {result.returncode}: {(result.stderr or result.stdout)[:3000]}"
 
 

@@ -67,7 +67,9 @@ def file_check(output: str, expectations: str) -> None:
     def fail(directive: Directive, reason: str) -> None:
         here = output[position:].splitlines()[:12]
         lines = "\n".join(f"    {line}" for line in here)
-        raise FileCheckError(f"line {directive.line}: CHECK{directive.kind}: {directive.pattern}\n  {reason}; the text from there on:\n{lines}")
+        raise FileCheckError(
+            f"line {directive.line}: CHECK{directive.kind}: {directive.pattern}\n  {reason}; the text from there on:\n{lines}"
+        )
 
     def check_forbidden(end: int) -> None:
         for directive in forbidden:

@@ -33,11 +33,13 @@ def compile_for_host(
     module: ModuleOp, profile: Profile = Profile.LITERT, passes: str | None = None, name: str = "net", keep_float_io: bool = False
 ) -> CompiledNetwork:
     """`module` compiled for the host; `passes` replaces the pipeline."""
-    return compile_module(module, name, load_target("host"), CompileOptions(profile, passes=passes, measure=False, keep_float_io=keep_float_io))
+    return compile_module(
+        module, name, load_target("host"), CompileOptions(profile, passes=passes, measure=False, keep_float_io=keep_float_io)
+    )
 
 
 def run_on_host(network: CompiledNetwork, folder: Path, inputs: Sequence[npt.NDArray[Any]], calls: int = 2) -> list[npt.NDArray[Any]]:
-    """Outputs of the last of `calls` runs in one arena, which is filled with garbage first; bytes around the arena must stay as they are."""
+    """Outputs of the last of `calls` runs in one arena, full of garbage at first; bytes around the arena must stay as they are."""
     for file, text in network.files.items():
         (folder / file).write_text(text, encoding="utf-8")
     library = folder / "network.so"

@@ -125,16 +125,16 @@ class NetworkBuilder:
         properties = {"clamp": integers(clamp), "weight_scales": DenseAttr.of(scales)}
         return self._add(FullyConnectedOp.create(operands=operands, properties=properties, result_types=[self._activation((1, outputs))]))
 
-    def pool(
-        self, value: SSAValue, average: bool, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads = (0, 0, 0, 0)
-    ) -> SSAValue:
+    def pool(self, value: SSAValue, average: bool, kernel: tuple[int, int], stride: tuple[int, int], pads: Pads = (0, 0, 0, 0)) -> SSAValue:
         """A pool."""
         image = tensor_of(value)
         height = window_output(image.shape[1], kernel[0], stride[0], 1, pads[0] + pads[2])
         width = window_output(image.shape[2], kernel[1], stride[1], 1, pads[1] + pads[3])
         kind = AveragePool2DOp if average else MaxPool2DOp
         properties = {**window_properties(stride, pads, FULL), "kernel": integers(kernel)}
-        return self._add(kind.create(operands=[value], properties=properties, result_types=[self._same(value, (1, height, width, image.shape[3]))]))
+        return self._add(
+            kind.create(operands=[value], properties=properties, result_types=[self._same(value, (1, height, width, image.shape[3]))])
+        )
 
     def add(self, first: SSAValue, second: SSAValue, clamp: tuple[int, int] = FULL) -> SSAValue:
         """A sum; the first operand has the result's shape."""
@@ -235,8 +235,20 @@ def random_inputs(module: ModuleOp, seed: int = 0) -> list[npt.NDArray[Any]]:
 
 
 _STEPS = (
-    "conv1x1", "conv", "depthwise", "pad", "clamp", "add", "add constant", "mul channel", "average pool", "max pool", "reshape", "transpose", "nothing"
-)  # fmt: skip
+    "conv1x1",
+    "conv",
+    "depthwise",
+    "pad",
+    "clamp",
+    "add",
+    "add constant",
+    "mul channel",
+    "average pool",
+    "max pool",
+    "reshape",
+    "transpose",
+    "nothing",
+)
 
 
 @st.composite

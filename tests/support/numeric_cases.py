@@ -97,7 +97,7 @@ def _binary(random: Random, code: str) -> NumericCase:
     model = build_model(tensors, [Op(code, ["a", "b"], ["y"], options)], ["a"] if constant else ["a", "b"], ["y"])
     make = addition_plan if code == "ADD" else multiplication_plan
     expected = {}
-    for profile in Profile:
+    for profile in RESOLVERS:
         bounds = activation_bounds(activation, output_scale, output_zero_point, profile)
         plan = make(profile, (scales[0], scales[1]), zero_points, output_scale, output_zero_point, *bounds)
         if isinstance(plan, FixedPointAddition | FixedPointMultiplication):
@@ -144,7 +144,7 @@ def _pool(random: Random, code: str) -> NumericCase:
     delegated = code == "MAX_POOL_2D" and strides[0] <= window[0] and strides[1] <= window[1]
     image = random.integers(-128, 128, (1, height, width, channels)).astype(np.int8)
     expected = {}
-    for profile in Profile:
+    for profile in RESOLVERS:
         bounds = activation_bounds(activation, scale, zero_point, profile if delegated else Profile.TFLM)
         plan = PoolingPlan(window, strides, pads, *bounds)
         expected[profile] = (max_pool if code == "MAX_POOL_2D" else average_pool)(plan, image)
@@ -187,7 +187,7 @@ def mean_case(random: Random) -> NumericCase:
     image = np.clip(low + random.integers(0, int(random.choice([3, 30, 255])), shape), -128, 127).astype(np.int8)
     count = int(np.prod([shape[axis] for axis in axes]))
     expected = {}
-    for profile in Profile:
+    for profile in RESOLVERS:
         plan = mean_plan(profile, count, input_scale, input_zero_point, output_scale, output_zero_point)
         expected[profile] = apply_mean(plan, image, axes, keep)
     tensors = [
@@ -209,7 +209,7 @@ def softmax_case(random: Random) -> NumericCase:
         Tensor("y", values.shape, scale=1 / 256, zero_point=-128),
     ]
     model = build_model(tensors, [Op("SOFTMAX", ["x"], ["y"], {"Beta": beta})], ["x"], ["y"])
-    expected = {profile: softmax_plan(profile, scale, beta).apply(values) for profile in Profile}
+    expected = {profile: softmax_plan(profile, scale, beta).apply(values) for profile in RESOLVERS}
     if depth > 500:
         # Where a row's exponentials sum to 512 and more, TFLite's reference kernel shifts by more than 31 places and aborts.
         del expected[Profile.TFLM]
@@ -224,7 +224,7 @@ def quantize_case(random: Random) -> NumericCase:
     values = np.where(random.random(count) < 0.3, neighbours, values).astype(np.float32)
     tensors = [Tensor("x", (1, count), "float32"), Tensor("y", (1, count), scale=scale, zero_point=zero_point)]
     model = build_model(tensors, [Op("QUANTIZE", ["x"], ["y"])], ["x"], ["y"])
-    expected = {profile: quantization_plan(profile, scale, zero_point).apply(values) for profile in Profile}
+    expected = {profile: quantization_plan(profile, scale, zero_point).apply(values) for profile in RESOLVERS}
     return NumericCase(model, [values], expected, f"QUANTIZE {scale} {zero_point}")
 
 
@@ -315,7 +315,7 @@ def _weighted(
         output_scale = _tie_scale(random, activation) or output_scale
     output_zero_point = _zero_point(random)
     expected = {}
-    for profile in Profile:
+    for profile in RESOLVERS:
         bounds = activation_bounds(activation, output_scale, output_zero_point, profile)
         single = code == "FULLY_CONNECTED" and not per_channel
         requantization = channel_requantization(

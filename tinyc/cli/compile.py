@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tinyc.api import find_target, load
-from tinyc.cli.options import numerics_option, target_options
+from tinyc.api import Model, find_target, load, load_quantized
+from tinyc.cli.options import layout_option, numerics_option, parse_shapes, target_options
 from tinyc.cli.pass_options import pass_options, take_pass_options
+from tinyc.cli.quantize_options import progress_bar, quantize_options, take_quantize_options
 from tinyc.driver.pipeline import CompileOptions, pipeline
+from tinyc.errors import UsageError
 from tinyc.ir.text import print_module
 from tinyc.passes.fold_constants import profile_of
 from tinyc.passes.manager import run_passes, timing_table
 from tinyc.passes.registry import insert_passes
+from tinyc.quantize.options import QuantizeOptions
 from tinyc.report.text import summary_lines
 
 
@@ -24,9 +28,12 @@ from tinyc.report.text import summary_lines
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--name", help="Prefix of all C names and file names.  [default: from the model's file name]")
 @numerics_option
+@layout_option
 @click.option("--keep-float-io", is_flag=True, help="Keep QUANTIZE and DEQUANTIZE at a float32 boundary; the default is int8 in and out.")
 @click.option("-p", "--passes", help="Pass pipeline instead of the default one, e.g. 'a,b{option=value}'; see `tinyc passes`.")
 @click.option("--no-measure", is_flag=True, help="Do not ask arm-none-eabi-gcc for code and stack bytes.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Quantise the float ONNX model with this npz archive of inputs first.")
+@quantize_options
 @pass_options
 def compile_command(
     model: Path,
@@ -34,21 +41,24 @@ def compile_command(
     target_file: Path | None,
     folder: Path,
     name: str | None,
-    numerics: str,
+    numerics: str | None,
+    shapes: tuple[str, ...],
+    layout: str,
     keep_float_io: bool,
     passes: str | None,
     no_measure: bool,
+    calibration: Path | None,
     **arguments: Any,
 ) -> None:
-    """Compile MODEL (int8 TFLite) to C specialised to it and to one target.
+    """Compile MODEL (int8 TFLite or ONNX) to C specialised to it and to one target.
 
     The folder then holds NAME.h, NAME.c, NAME_weights.c, the headers they need, CMakeLists.txt and report.json. With --stop-after the
     IR behind that pass is printed instead, and nothing is written.
     """
     target, options = find_target(target_name, target_file), take_pass_options(arguments)
-    loaded = load(model)
+    loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout)
     if options.stop_after is not None:
-        choices = CompileOptions(profile_of(numerics), name, keep_float_io, passes)
+        choices = CompileOptions(profile_of(numerics or loaded.default_numerics), name, keep_float_io, passes)
         module = loaded.module.clone()
         run_passes(module, insert_passes(pipeline(choices), options.inserted()), options.instruments())
         click.echo(print_module(module, options.print_weights), nl=False)
@@ -68,3 +78,12 @@ def compile_command(
     compiled.write(folder)
     click.echo("\n".join(summary_lines(compiled.report)))
     click.echo(f"written           {folder}")
+
+
+def _load(model: Path, calibration: Path | None, options: QuantizeOptions, shapes: Mapping[str, Sequence[int]], layout: str) -> Model:
+    if calibration is None:
+        if options != QuantizeOptions(compare=False):
+            raise UsageError("--method, --percentile, --equalize and --correct-bias are for float models: give --calibration too")
+        return load(model, shapes or None, layout)
+    with progress_bar() as progress:
+        return load_quantized(model, calibration, options, shapes or None, progress, layout)

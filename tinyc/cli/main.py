@@ -17,14 +17,18 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 VERBS = {
+    "check": ("tinyc.cli.check", "check_command", "Say whether a model is supported and what it needs, without writing anything."),
     "compile": ("tinyc.cli.compile", "compile_command", "Compile a model to C for a microcontroller."),
     "doctor": ("tinyc.cli.doctor", "doctor_command", "Say which tools are installed, and how to get the missing ones."),
     "memory-report": ("tinyc.cli.memory_report", "memory_report_command", "Show what a network needs of RAM and flash, layer by layer."),
     "opt": ("tinyc.cli.opt", "opt_command", "Run compiler passes over IR text or a model and print the IR."),
+    "ops": ("tinyc.cli.ops", "ops_command", "List the supported operators and their constraints."),
     "passes": ("tinyc.cli.passes", "passes_command", "List the compiler passes."),
+    "quantize": ("tinyc.cli.quantize", "quantize_command", "Quantise a float ONNX model to int8 ONNX, with calibration data."),
     "run": ("tinyc.cli.run", "run_command", "Run a build folder in an emulator or on this machine."),
     "targets": ("tinyc.cli.targets", "targets_command", "List the microcontrollers that tinyc knows."),
     "verify": ("tinyc.cli.verify", "verify_command", "Compare the C in an emulator with the desktop, bit for bit."),
+    "zoo": ("tinyc.cli.zoo", "zoo_command", "List networks that need no download, and make one as an ONNX file."),
 }
 
 

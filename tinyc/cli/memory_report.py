@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target, load
-from tinyc.cli.options import numerics_option, target_options
+from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.errors import ModelError, printable
 from tinyc.report.memory import MemoryReport, memory_report_from_json
 from tinyc.report.text import report_csv, report_text
@@ -18,8 +18,17 @@ from tinyc.report.text import report_csv, report_text
 @click.argument("model_or_build", type=click.Path(path_type=Path))
 @target_options
 @numerics_option
+@onnx_options
 @click.option("--format", "style", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="How to print it.")
-def memory_report_command(model_or_build: Path, target_name: str | None, target_file: Path | None, numerics: str, style: str) -> None:
+def memory_report_command(
+    model_or_build: Path,
+    target_name: str | None,
+    target_file: Path | None,
+    numerics: str | None,
+    shapes: tuple[str, ...],
+    layout: str,
+    style: str,
+) -> None:
     """Show totals beside their limits, every step with what is live in it, and a map of the arena over time.
 
     MODEL_OR_BUILD is a model, which is compiled for the target without writing anything, or a folder that `tinyc compile` wrote.
@@ -27,7 +36,8 @@ def memory_report_command(model_or_build: Path, target_name: str | None, target_
     if model_or_build.is_dir():
         report = read_report(model_or_build)
     else:
-        report = load(model_or_build).compile(find_target(target_name, target_file), numerics=numerics).report
+        loaded = load(model_or_build, parse_shapes(shapes) or None, layout)
+        report = loaded.compile(find_target(target_name, target_file), numerics=numerics).report
     if style == "json":
         click.echo(json.dumps(report.to_json(), indent=1))
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from tinyc.errors import UsageError, printable
 
 Decorated = Callable[..., Any]
 
@@ -21,8 +23,39 @@ def numerics_option(command: Decorated) -> Decorated:
     """`--numerics`."""
     return click.option(
         "--numerics",
-        type=click.Choice(["litert", "tflm"]),
-        default="litert",
-        show_default=True,
-        help="Whose arithmetic the C reproduces bit for bit: ai-edge-litert's, or TensorFlow Lite Micro's.",
+        type=click.Choice(["litert", "tflm", "onnxruntime"]),
+        help="Whose arithmetic the C reproduces bit for bit: ai-edge-litert's, TensorFlow Lite Micro's or ONNX Runtime's.  "
+        "[default: onnxruntime for an ONNX model, otherwise litert]",
     )(command)
+
+
+def layout_option(command: Decorated) -> Decorated:
+    """`--input-layout`."""
+    return click.option(
+        "--input-layout",
+        "layout",
+        type=click.Choice(["nhwc", "nchw"]),
+        default="nhwc",
+        show_default=True,
+        help="Order of dimensions in which the C takes and gives the images of an ONNX model.",
+    )(command)
+
+
+def onnx_options(command: Decorated) -> Decorated:
+    """`--shape NAME=SIZES` and `--input-layout`."""
+    command = layout_option(command)
+    return click.option(
+        "--shape", "shapes", metavar="INPUT=1,C,H,W", multiple=True, help="Shape of an input of an ONNX model with free dimensions."
+    )(command)
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by input name from texts such as `image=1,3,96,96`. Raises UsageError."""
+    shapes = {}
+    for text in texts:
+        name, equals, sizes = text.rpartition("=")
+        parts = sizes.replace("x", ",").split(",")
+        if not equals or not name or not all(part.isdecimal() and 0 < int(part) < 1 << 24 for part in parts):
+            raise UsageError(f"expected NAME=SIZES such as image=1,3,96,96, got {printable(text)}")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes

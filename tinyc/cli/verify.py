@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target
-from tinyc.cli.options import numerics_option, target_options
+from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.errors import UsageError
 from tinyc.runners import RUNNERS
 from tinyc.verify import verify
@@ -18,6 +18,7 @@ from tinyc.verify import verify
 @click.argument("model", type=click.Path(path_type=Path))
 @target_options
 @numerics_option
+@onnx_options
 @click.option("--runner", type=click.Choice(list(RUNNERS)), help="Where the C runs.  [default: qemu, on target host: host]")
 @click.option("--samples", type=click.IntRange(min=1), help="Number of random inputs.  [default: 2]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
@@ -28,7 +29,9 @@ def verify_command(
     model: Path,
     target_name: str | None,
     target_file: Path | None,
-    numerics: str,
+    numerics: str | None,
+    shapes: tuple[str, ...],
+    layout: str,
     runner: str | None,
     samples: int | None,
     seed: int,
@@ -36,7 +39,9 @@ def verify_command(
     keep_float_io: bool,
     as_json: bool,
 ) -> None:
-    """Compile MODEL, run the C in an emulator, and compare every output byte with the interpreter and, where installed, ai-edge-litert.
+    """Compile MODEL, run the C in an emulator, and compare every output byte with the interpreter.
+
+    Where they are installed, also with ai-edge-litert (TFLite files) and ONNX Runtime (ONNX files).
 
     On a mismatch the first diverging tensor is named, where and by how much, and the exit code is 1.
     """
@@ -52,6 +57,8 @@ def verify_command(
         seed=seed,
         input_file=input_file,
         keep_float_io=keep_float_io,
+        shapes=parse_shapes(shapes) or None,
+        layout=layout,
     )
     if as_json:
         facts = {

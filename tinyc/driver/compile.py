@@ -9,7 +9,7 @@ from typing import Any
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
-from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files
+from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files, with_stack_bound
 from tinyc.backends.cortexm.names import c_prefix
 from tinyc.driver.account import integer_attribute, memory_report
 from tinyc.driver.measure import measure
@@ -43,8 +43,10 @@ def compile_module(
     options: CompileOptions,
     insertions: Sequence[Insertion] = (),
     instruments: Instruments | None = None,
+    *,
+    must_fit: bool = True,
 ) -> CompiledNetwork:
-    """Runs the pipeline over a copy of `module` and emits C.
+    """Runs the pipeline over a copy of `module` and emits C; with `must_fit` off also for a target that is too small.
 
     Raises UsageError (no C name, bad pipeline), UnsupportedError, PassError, DoesNotFitError when arena and weights, or what the compiler
     measures, exceed the target.
@@ -55,7 +57,8 @@ def compile_module(
     if not any(isinstance(op, StreamOp) for op in scheduled.ops) or "arena_bytes" not in scheduled.attributes:
         raise UsageError("the pass pipeline leaves no planned schedule: it must contain select-kernels and plan-memory")
     report = memory_report(scheduled, name, target, options.numerics.value)
-    check_fit(report)
+    if must_fit:
+        check_fit(report)
     regions = network_boundary(scheduled)
     sha256 = scheduled.attributes.get("source_sha256")
     emit_options = EmitOptions(
@@ -71,7 +74,9 @@ def compile_module(
                 ram=replace(report.ram, static_bytes=measured.static_bytes, stack_bytes=measured.stack_bytes),
                 flash=replace(report.flash, code_bytes=measured.code_bytes),
             )
-            check_fit(report)
+            if must_fit:
+                check_fit(report)
+    files[f"{name}.h"] = with_stack_bound(files[f"{name}.h"], name, report.ram.stack_bytes)
     files["report.json"] = report_json(report, target, regions, files, emit_options)
     return CompiledNetwork(name, files, report, scheduled, times)
 
@@ -130,6 +135,7 @@ def _region_json(region: Region) -> dict[str, Any]:
         "name": region.name,
         "dtype": DTYPES[region.element],
         "shape": list(region.dims),
+        **({"layout": region.layout} if region.layout else {}),
         "offset": region.offset,
         "bytes": region.bytes,
         "scale": scale,

@@ -1,12 +1,13 @@
-"""Any model file that tinyc reads, by its content: TFLite, or tinyc's own IR text."""
+"""Any model file that tinyc reads: TFLite by its content, ONNX and tinyc's own IR text by their suffixes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp
 
-from tinyc.errors import ModelError, printable
+from tinyc.errors import ModelError, UsageError, printable
 from tinyc.frontends.tflite import import_tflite
 from tinyc.ir.text import parse_module
 
@@ -14,8 +15,11 @@ MAX_FILE_BYTES = 256 << 20
 """Larger files are refused unread: no part holds a hundredth of that."""
 
 
-def load_model(path: Path) -> ModuleOp:
-    """Module of the model file at `path`. Raises ModelError (missing, unreadable, not a model) and UnsupportedError."""
+def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModuleOp:
+    """Module of the model file at `path`; `shapes` gives inputs of an ONNX model other shapes, by name.
+
+    Raises ModelError (missing, unreadable, not a model), UnsupportedError, and UsageError for shapes that the model does not take.
+    """
     try:
         if path.is_dir():
             raise ModelError(f"{printable(path)}: is a folder, expected a model file")
@@ -25,6 +29,8 @@ def load_model(path: Path) -> ModuleOp:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{printable(path)}: {error.strerror or error}") from error
+    if shapes and path.suffix != ".onnx":
+        raise UsageError(f"{printable(path)}: only ONNX models take other shapes")
     if content[4:8] == b"TFL3":
         return import_tflite(content, str(path))
     if path.suffix in (".mlir", ".ir"):
@@ -33,5 +39,8 @@ def load_model(path: Path) -> ModuleOp:
         except UnicodeDecodeError as error:
             raise ModelError(f"{printable(path)}: not a text file") from error
     if path.suffix == ".onnx":
-        raise ModelError(f"{printable(path)}: ONNX is not read yet; convert the model to an int8 TFLite file")
-    raise ModelError(f"{printable(path)}: not a TFLite file (the identifier TFL3 is missing)")
+        # protobuf and onnx take a while to load; a TFLite model needs neither.
+        from tinyc.frontends.onnx import import_onnx
+
+        return import_onnx(content, str(path), path.parent, shapes)
+    raise ModelError(f"{printable(path)}: not a TFLite file (the identifier TFL3 is missing), and not named .onnx or .mlir")

@@ -50,7 +50,9 @@ def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: S
     """
     graph = read_onnx(content, file, folder, shapes)
     if not any(mark in node.op for node in graph.nodes for mark in _QUANTIZED_MARKS):
-        raise UnsupportedError([Diagnostic(file, "model", "graph", "", "this is a float32 model, nothing in it is quantised", QUANTIZE_HINT)])
+        raise UnsupportedError(
+            [Diagnostic(file, "model", "graph", "", "this is a float32 model, nothing in it is quantised", QUANTIZE_HINT)]
+        )
     module = ModuleOp([_import_graph(graph)])
     module.attributes["source_sha256"] = StringAttr(hashlib.sha256(content).hexdigest())
     module.attributes["source_format"] = StringAttr("onnx")
@@ -126,7 +128,9 @@ def _input_quantization(name: str, graph: OnnxGraph) -> tuple[float, int]:
         if scale is not None and scale.size == 1 and np.isfinite(scale).all() and scale.reshape(-1)[0] > 0:
             zero = int(zero_point.reshape(-1)[0]) if zero_point is not None and zero_point.size == 1 else 0
             return float(np.float32(scale.reshape(-1)[0])), zero
-    raise Refused("scale", "no node says which scale this int8 input has", "read it by DequantizeLinear or a QLinear node with a constant scale")
+    raise Refused(
+        "scale", "no node says which scale this int8 input has", "read it by DequantizeLinear or a QLinear node with a constant scale"
+    )
 
 
 def _import_node(node: Node) -> Sequence[State]:
@@ -146,7 +150,11 @@ def _import_node(node: Node) -> Sequence[State]:
 def _output(node: Node, position: int) -> SSAValue:
     state = node.state(position)
     if isinstance(state, Pending):
-        raise Refused("", f"it is float32: {state.node.name} computes it and nothing quantises it", "quantise the output too, by QuantizeLinear and DequantizeLinear")
+        raise Refused(
+            "",
+            f"it is float32: {state.node.name} computes it and nothing quantises it",
+            "quantise the output too, by QuantizeLinear and DequantizeLinear",
+        )
     activation = node.movable(position)
     if activation.real and activation.tensor.element == "i8":
         op = DequantizeOp.create(operands=[activation.value], result_types=[TensorType(Tensor(activation.shape, "f32"))])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from xdsl.dialects.builtin import FloatAttr, StringAttr, f32
+from xdsl.dialects.builtin import FloatAttr, StringAttr, UnitAttr, f32
 from xdsl.ir import Attribute, SSAValue
 
 from tinyc.frontends.onnx_layout import channels_first, channels_last
@@ -29,6 +29,7 @@ from tinyc.ir.nn_base import integers, tensor_of
 from tinyc.ir.nn_elementwise import AddOp, BinaryOp, ClampOp, MulOp, QuantizeOp, SoftmaxOp, broadcast_shapes
 from tinyc.ir.nn_shape import ReshapeOp
 from tinyc.ir.nn_unary import UnaryOp
+from tinyc.numerics.softmax import scaled_softmax
 
 
 def requantized(node: Node, x: Activation, out: Quantization) -> SSAValue:
@@ -176,7 +177,7 @@ def _function_op(node: Node, x: Activation, function: str, out: Quantization, al
     return node.add(UnaryOp.create(operands=[x.value], properties=properties, result_types=[quantized_type(x.shape, out)]))
 
 
-def _unary(function: str) -> Rule:
+def _unary(function: str) -> Callable[[Node], State]:
     def rule(node: Node) -> State:
         x = node.quantized(0)
         alpha = _alpha(node) if function == "leaky_relu" else None
@@ -213,8 +214,18 @@ def _qlinear_unary(function: str) -> Rule:
 def _binary_op(node: Node, kind: type[BinaryOp], a: Activation, b: Activation, out: Quantization) -> SSAValue:
     shape = broadcast_shapes(a.shape, b.shape)
     assert shape is not None
-    properties = {"clamp": integers(FULL_RANGE), **unsigned_property(out)}
+    properties: dict[str, Attribute] = {"clamp": integers(FULL_RANGE), **unsigned_property(out)}
+    if meets_many(a.shape, b.shape):
+        properties["single"] = UnitAttr()
     return node.add(kind.create(operands=[a.value, b.value], properties=properties, result_types=[quantized_type(shape, out)]))
+
+
+def meets_many(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether along the innermost dimension of the file one operand of a broadcast has one value for many of the other."""
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b), strict=True)
+    larger = [pair for pair in pairs if pair != (1, 1)]
+    return bool(larger) and larger[-1][0] != larger[-1][1]
 
 
 def _check_broadcast(node: Node, a: Activation, b: Activation) -> tuple[int, ...]:
@@ -253,7 +264,10 @@ def _softmax_op(node: Node, x: Activation, axis: int, out: Quantization, flatten
         matrix = (int(np.prod(shape[:axis])), int(np.prod(shape[axis:])))
         value = node.add(ReshapeOp.create(operands=[value], result_types=[quantized_type(matrix, x.quantization)]))
     kind = quantized_type(tensor_of(value).shape, out)
-    properties = {"beta": FloatAttr(1.0, f32), **unsigned_property(out)}
+    plan = scaled_softmax(kind.data.shape[-1], x.quantization.scale, out.scale, out.zero_point)
+    if not plan.factor * max(plan.table) <= np.finfo(np.float32).max:
+        node.refuse("y_scale", f"with the output scale {out.scale:g} ONNX Runtime's softmax overflows", "give the output the scale 1/256")
+    properties: dict[str, Attribute] = {"beta": FloatAttr(1.0, f32)}
     made = node.add(SoftmaxOp.create(operands=[value], properties=properties, result_types=[kind]))
     if over_channels:
         return channels_first(node, made)
@@ -266,7 +280,9 @@ def _softmax_axis(node: Node, x: Activation, opset: int) -> tuple[int, bool]:
     axis = axis_of(node, node.integer("axis", -1 if opset >= 13 else 1), rank)
     flattens = opset < 13 and axis != rank - 1
     if not flattens and axis != rank - 1 and not (rank == 4 and axis == 1):
-        node.refuse("axis", f"Softmax over axis {axis} of {list(x.shape)} is not supported", "use the last axis, or the channels of an image")
+        node.refuse(
+            "axis", f"Softmax over axis {axis} of {list(x.shape)} is not supported", "use the last axis, or the channels of an image"
+        )
     return axis, flattens
 
 

@@ -93,13 +93,21 @@ def slice_parts(node: Node, shape: Sequence[int]) -> list[Part]:
 
 def _shape(node: Node) -> Array:
     state = node.state(0)
-    shape = state.array.shape if isinstance(state, (Known, KnownQuantized)) else state.shape if isinstance(state, (Activation, Pending)) else ()
+    shape = (
+        state.array.shape if isinstance(state, (Known, KnownQuantized)) else state.shape if isinstance(state, (Activation, Pending)) else ()
+    )
     end = node.attribute("end", int, None)
     return np.array(shape[node.integer("start", 0) : end], np.int64)
 
 
 def _constant(node: Node) -> Array:
-    for name, dtype in (("value", None), ("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+    for name, dtype in (
+        ("value", None),
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
         if name in node.info.attributes:
             return np.asarray(node.info.attributes[name], dtype)
     node.refuse("value", "the constant has no numeric value")

@@ -200,7 +200,7 @@ _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
 def resize_indices(size: int, outputs: int, scale: np.float32, coordinates: str, rounding: str) -> npt.NDArray[np.int64]:
-    """(outputs,) positions of the input along one axis that nearest-neighbour Resize copies, every step in float32 as ONNX Runtime does it."""
+    """(outputs,) positions along one axis of the input that nearest-neighbour Resize copies; float32 throughout, as in ONNX Runtime."""
     positions = np.arange(outputs, dtype=np.float32)
     if coordinates == "asymmetric":
         source = positions / scale

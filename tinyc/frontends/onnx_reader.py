@@ -106,7 +106,9 @@ def _modern(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int]:
         if versions[0] < OLDEST_OPSET:
             return version_converter.convert_version(model, CONVERTED_OPSET), CONVERTED_OPSET
     except Exception as error:  # the checker and converter of onnx raise whatever their C++ part throws
-        raise ModelError(f"{printable(file)}: the onnx package cannot convert this model: {printable(str(error).splitlines()[0])}") from error
+        raise ModelError(
+            f"{printable(file)}: the onnx package cannot convert this model: {printable(str(error).splitlines()[0])}"
+        ) from error
     return model, versions[0]
 
 
@@ -170,7 +172,9 @@ def _static_shape(name: str, shape: onnx.TensorShapeProto, file: str) -> tuple[i
         sizes[0] = 1
     if any(size < 1 for size in sizes):
         text = ",".join(str(size) if size else "?" for size in sizes)
-        raise ModelError(f"{printable(file)}: input {printable(name)} has the shape {text}; give the unknown sizes: --shape {printable(name)}=1,3,96,96")
+        raise ModelError(
+            f"{printable(file)}: input {printable(name)} has the shape {text}; give the unknown sizes: --shape {printable(name)}=1,3,96,96"
+        )
     return tuple(sizes)
 
 
@@ -204,7 +208,9 @@ class _Constants:
         if tensor.HasField("raw_data") and len(tensor.raw_data) != size and dtype.itemsize >= 1 and dtype.kind in "biuf":
             raise ModelError(f"{printable(self.file)}: {name} has {len(tensor.raw_data)} bytes, its shape {dims} asks for {size}")
         if not tensor.HasField("raw_data") and dtype.kind in "biuf":
-            held = max(len(tensor.float_data), len(tensor.int32_data), len(tensor.int64_data), len(tensor.double_data), len(tensor.uint64_data))
+            held = max(
+                len(tensor.float_data), len(tensor.int32_data), len(tensor.int64_data), len(tensor.double_data), len(tensor.uint64_data)
+            )
             if held < math.prod(dims):
                 raise ModelError(f"{printable(self.file)}: {name} has {held} values, its shape {dims} asks for {math.prod(dims)}")
         try:

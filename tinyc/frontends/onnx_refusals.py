@@ -1,4 +1,4 @@
-"""ONNX ops that tinyc refuses on principle: the reason, and what to do instead. For any other unknown op the hint lists the supported ones."""
+"""ONNX ops that tinyc refuses on principle: the reason, and what to do instead. For other unknown ops the hint lists the supported."""
 
 from __future__ import annotations
 

@@ -29,7 +29,6 @@ from tinyc.ir.nn_base import integers, tensor_of
 from tinyc.ir.nn_movement import ConcatOp, SliceOp, integer
 from tinyc.ir.nn_shape import FullyConnectedOp, MeanOp, PadOp, ReshapeOp
 from tinyc.ir.nn_window import AveragePool2DOp, Conv2DOp, DepthwiseConv2DOp, MaxPool2DOp, window_properties
-from tinyc.ir.tensor_type import Tensor, TensorType
 
 FULL_RANGE = (-128, 127)
 
@@ -92,7 +91,9 @@ def _bias(node: Node, position: int, input_scale: float, weight_scales: npt.NDAr
         if state.array.dtype != np.int32 or np.any(state.zero_points != 0):
             node.refuse("bias", "a quantised bias must be int32 with zero point 0")
         if not np.allclose(state.scales, scales, rtol=_BIAS_TOLERANCE, atol=0):
-            node.refuse("bias", "the scale of the bias must be input scale * weight scale", "quantise the bias as ONNX Runtime's quantizer does")
+            node.refuse(
+                "bias", "the scale of the bias must be input scale * weight scale", "quantise the bias as ONNX Runtime's quantizer does"
+            )
         values = state.array
     elif isinstance(state, Known) and state.array.dtype == np.int32:
         values = state.array
@@ -117,7 +118,11 @@ def _check_weights(node: Node, weights: KnownQuantized, channel_axis: int) -> No
         shift = 128 if weights.unsigned else 0
         found = sorted({int(zero_point) + shift for zero_point in weights.zero_points})[:4]
         kind = "uint8" if weights.unsigned else "int8"
-        node.refuse("weights", f"the zero point of {kind} weights must be {shift}, is {', '.join(map(str, found))}", "quantise weights symmetrically")
+        node.refuse(
+            "weights",
+            f"the zero point of {kind} weights must be {shift}, is {', '.join(map(str, found))}",
+            "quantise weights symmetrically",
+        )
     if not (weights.scales > 0).all():
         node.refuse("weights", "a weight scale is not positive")
     if weights.scales.size not in (1, channels):

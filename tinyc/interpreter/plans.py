@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from tinyc.errors import ModelError
 from tinyc.ir.nn_base import ClampedOp, tensor_of
 from tinyc.ir.nn_elementwise import AddOp, BinaryOp, MulOp, SoftmaxOp, SubOp
 from tinyc.ir.nn_movement import ResizeBilinearOp, ResizeNearestOp
@@ -18,6 +19,7 @@ from tinyc.numerics.activation import activation_bounds
 from tinyc.numerics.addition import AdditionPlan, FixedPointAddition, addition_plan
 from tinyc.numerics.mean import MeanPlan, mean_plan
 from tinyc.numerics.multiplication import FixedPointMultiplication, MultiplicationPlan, multiplication_plan
+from tinyc.numerics.onnxruntime import FloatAverage
 from tinyc.numerics.pooling import GlobalAverage, PoolingPlan
 from tinyc.numerics.prelu import PReluPlan, prelu_plan
 from tinyc.numerics.profile import Profile
@@ -83,7 +85,15 @@ def sub_plan(op: SubOp, profile: Profile, swapped: bool = False) -> AdditionPlan
 
 
 def _addition(op: BinaryOp, profile: Profile, order: tuple[int, int], signs: tuple[int, int]) -> AdditionPlan:
-    plan = addition_plan(profile, *_binary(op, profile, order), signs)
+    single = op.single_operand()
+    plan = addition_plan(
+        profile,
+        *_binary(op, profile, order),
+        signs,
+        unsigned=op.unsigned is not None,
+        swapped=(op.swapped is not None) != (order == (1, 0)),
+        single=single if single < 0 else order.index(single),
+    )
     if isinstance(plan, FixedPointAddition):
         # XNNPACK does not take the op, and so does not round its bounds.
         plan = addition_plan(profile, *_binary(op, Profile.TFLM, order), signs)
@@ -92,7 +102,7 @@ def _addition(op: BinaryOp, profile: Profile, order: tuple[int, int], signs: tup
 
 def mul_plan(op: MulOp, profile: Profile) -> MultiplicationPlan:
     """Constants of a multiplication."""
-    plan = multiplication_plan(profile, *_binary(op, profile))
+    plan = multiplication_plan(profile, *_binary(op, profile), unsigned=op.unsigned is not None)
     if isinstance(plan, FixedPointMultiplication):
         plan = multiplication_plan(profile, *_binary(op, Profile.TFLM))
     return plan
@@ -116,11 +126,29 @@ def pool_plan(op: PoolOp, profile: Profile) -> PoolingPlan:
     """Geometry and bounds of a pool."""
     top, left, bottom, right = op.pad_list()
     unsigned = isinstance(op, AveragePool2DOp) and op.unsigned is not None
-    return PoolingPlan(op.kernel_size(), op.stride_pair(), (top, bottom, left, right), *clamp_bounds(op, profile), unsigned)
+    rescaling = float_average(op) if isinstance(op, AveragePool2DOp) and profile is Profile.ONNXRUNTIME else None
+    if rescaling is None:
+        require_same_scale(op, profile)
+    return PoolingPlan(op.kernel_size(), op.stride_pair(), (top, bottom, left, right), *clamp_bounds(op, profile), unsigned, rescaling)
+
+
+def require_same_scale(op: PoolOp, profile: Profile) -> None:
+    """Raises ModelError where a pool would have to rescale, which only an average in profile `onnxruntime` does."""
+    source, out = op.operand_tensor(0), op.out
+    if (source.scale, source.zero_point) != (out.scale, out.zero_point):
+        raise ModelError(f"{op.layer}: {op.title} changes the scale, which profile {profile.value} does not define; use onnxruntime")
+
+
+def float_average(op: AveragePool2DOp) -> FloatAverage:
+    """Constants of an average that is rescaled in float32."""
+    source, out = op.operand_tensor(0), op.out
+    offset = 128 if op.unsigned is not None else 0
+    return FloatAverage(scale_of(source), source.zero_point, scale_of(out), out.zero_point, offset)
 
 
 def global_average_plan(op: AveragePool2DOp, profile: Profile) -> GlobalAverage:
     """Count and bounds of a pool over the whole image."""
+    require_same_scale(op, profile)
     height, width = op.kernel_size()
     return GlobalAverage(height * width, *clamp_bounds(op, profile), op.unsigned is not None)
 
@@ -134,7 +162,11 @@ def mean_op_plan(op: MeanOp, profile: Profile) -> MeanPlan:
 
 def softmax_op_plan(op: SoftmaxOp, profile: Profile) -> SoftmaxPlan:
     """Table or constants of a softmax."""
-    return softmax_plan(profile, scale_of(tensor_of(op.input)), float(op.beta.value.data))
+    out, beta = op.out, float(op.beta.value.data)
+    depth = out.shape[-1] if out.shape else 1
+    return softmax_plan(
+        profile, scale_of(tensor_of(op.input)), beta, depth=depth, output_scale=scale_of(out), output_zero_point=out.zero_point
+    )
 
 
 def nearest_axes(op: ResizeNearestOp, profile: Profile) -> tuple[list[int], list[int]]:

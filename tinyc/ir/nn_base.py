@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import DenseArrayBase, StringAttr, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import DenseArrayBase, IntegerType, StringAttr, i64
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import IRDLOperation, ParsePropInAttrDict, operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.irdl import IRDLOption as _Option
 from xdsl.traits import Pure
@@ -24,6 +24,14 @@ PURE = Pure()
 def integers(values: Sequence[int]) -> DenseArrayBase:
     """An integer-list property, printed as `array<i64: ...>`."""
     return DenseArrayBase.from_list(i64, list(values))
+
+
+def reordered_list(values: DenseArrayBase[IntegerType], order: Sequence[int]) -> DenseArrayBase:
+    """One integer for each dimension, moved with the dimensions: element i of `values` becomes element `order[i]`."""
+    moved = [0] * len(order)
+    for position, value in zip(order, values.get_values(), strict=True):
+        moved[position] = int(value)
+    return integers(moved)
 
 
 def tensor_of(value: SSAValue) -> Tensor:
@@ -75,6 +83,11 @@ class NNOp(IRDLOperation, ABC):
         """Whether the op can take the rows of its first operand one after the other into accumulators and needs none of them again."""
         return False
 
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        """The properties with which the op computes the same on tensors whose dimension `order[i]` is what is now dimension i, for all
+        operands and the result; None where there are none such. All tensors have as many dimensions as `order`."""
+        return None
+
     def in_place_operands(self) -> tuple[int, ...]:
         """Operands over which the result may be written: element i of the result depends on no element of the operand but i."""
         return ()
@@ -121,6 +134,9 @@ class ElementwiseOp(NNOp):
 
     def result_shape(self) -> tuple[int, ...]:
         return self.operand_tensor(0).shape
+
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return dict(self.properties)
 
     def row_access(self, operand: int) -> RowAccess | None:
         return EACH_ROW

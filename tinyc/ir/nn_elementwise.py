@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from xdsl.dialects.builtin import Float32Type, FloatAttr
-from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
+from xdsl.dialects.builtin import Float32Type, FloatAttr, UnitAttr
+from xdsl.ir import Attribute
+from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def
 
 from tinyc.ir.nn_base import OPTIONS, PURE, ClampedOp, ElementwiseOp, NNOp, require, require_int8, tensor_of
 from tinyc.ir.tensor_type import TensorType
@@ -39,6 +40,9 @@ class BroadcastingOp(NNOp):
         assert shape is not None
         return shape
 
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return dict(self.properties)
+
     def row_access(self, operand: int) -> RowAccess | None:
         return EACH_ROW if self.operand_tensor(operand).shape == self.out.shape else None
 
@@ -52,7 +56,21 @@ class BroadcastingOp(NNOp):
 
 
 class BinaryOp(BroadcastingOp, ClampedOp):
-    """A sum, difference or product, clamped."""
+    """A sum, difference or product, clamped.
+
+    Three marks matter only to a profile that rounds in float32: `unsigned`, the model file has uint8 tensors; `swapped`, the operands stand
+    in the opposite of the file's order; `single`, each value of the operand that is broadcast meets many neighbours in the file's layout.
+    """
+
+    unsigned = opt_prop_def(UnitAttr)
+    swapped = opt_prop_def(UnitAttr)
+    single = opt_prop_def(UnitAttr)
+
+    def single_operand(self) -> int:
+        """Index of the operand that `single` speaks of, or -1."""
+        if self.single is None:
+            return -1
+        return 0 if self.operand_tensor(0).elements < self.operand_tensor(1).elements else 1
 
     def verify_op(self) -> None:
         BroadcastingOp.verify_op(self)
@@ -134,6 +152,9 @@ class SoftmaxOp(ElementwiseOp):
     name = "nn.softmax"
     TITLE: ClassVar[str] = "SOFTMAX"
     beta = prop_def(FloatAttr[Float32Type])
+
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return dict(self.properties) if order[-1] == len(order) - 1 else None
 
     def verify_op(self) -> None:
         require_int8(self.operand_tensor(0), "input")

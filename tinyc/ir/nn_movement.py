@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, StringAttr, i64
+from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def, var_operand_def
 
-from tinyc.ir.nn_base import OPTIONS, PURE, NNOp, require, require_int8
+from tinyc.ir.nn_base import OPTIONS, PURE, NNOp, integers, reordered_list, require, require_int8
 from tinyc.ir.tensor_type import Tensor, TensorType
 from tinyc.memory.row_access import EACH_ROW, RowAccess
 
@@ -74,6 +75,9 @@ class SliceOp(MovementOp):
             require(inside, f"begin {begin}, size {size}, step {step} leave dimension {axis} of {list(shape)}")
         return tuple(size for _, size, _ in self.parts())
 
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return {name: reordered_list(getattr(self, name), order) for name in ("begin", "size", "step")}
+
     def row_access(self, operand: int) -> RowAccess | None:
         axis = row_axis(self.source().shape)
         if axis is None or row_axis(self.out.shape) != axis:
@@ -99,6 +103,9 @@ class ConcatOp(NNOp):
     def axis_number(self) -> int:
         """The axis, not negative."""
         return int(self.axis.value.data)
+
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return {"axis": integer(order[self.axis_number()])}
 
     def starts(self) -> tuple[int, ...]:
         """Where each operand begins along the axis."""
@@ -151,6 +158,9 @@ class MirrorPadOp(MovementOp):
         for size, (a, b) in zip(shape, self.pads(), strict=True):
             require(0 <= a <= size - reach and 0 <= b <= size - reach, f"a dimension of {size} cannot be mirrored by {a} and {b}")
         return tuple(size + a + b for size, (a, b) in zip(shape, self.pads(), strict=True))
+
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return {**self.properties, "before": reordered_list(self.before, order), "after": reordered_list(self.after, order)}
 
     def indices(self, axis: int) -> list[int]:
         """For each position of the result along `axis`, the position of the input."""
@@ -275,6 +285,11 @@ class ReduceMaxOp(MovementOp):
         if bool(self.keep_dims.value.data):
             return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
         return tuple(size for axis, size in enumerate(shape) if axis not in axes)
+
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        if not bool(self.keep_dims.value.data):
+            return None
+        return {**self.properties, "axes": integers(sorted(order[axis] for axis in self.axis_list()))}
 
     def reduces_rows(self) -> bool:
         return row_axis(self.source().shape) == 1 and self.axis_list() in ((1,), (1, 2))

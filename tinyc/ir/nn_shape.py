@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr
+from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, opt_prop_def, prop_def, result_def, traits_def
 from xdsl.traits import ConstantLike
 
 from tinyc.ir.dense import DenseAttr
-from tinyc.ir.nn_base import OPTIONS, PURE, ClampedOp, NNOp, require, require_int8, tensor_of
+from tinyc.ir.nn_base import OPTIONS, PURE, ClampedOp, NNOp, integers, reordered_list, require, require_int8, tensor_of
 from tinyc.ir.nn_window import verify_weights
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import RowAccess
@@ -105,6 +106,11 @@ class MeanOp(NNOp):
             return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
         return tuple(size for axis, size in enumerate(shape) if axis not in axes)
 
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        if not bool(self.keep_dims.value.data):
+            return None
+        return {**self.properties, "axes": integers(sorted(order[axis] for axis in self.axis_list()))}
+
     def row_access(self, operand: int) -> RowAccess | None:
         # A mean along the width keeps the rows, whether or not the width stays as a dimension of 1.
         return RowAccess() if self.axis_list() == (2,) and self._is_image() else None
@@ -149,6 +155,9 @@ class PadOp(NNOp):
         require(len(self.before) == len(self.after) == len(shape), f"before and after need {len(shape)} values each")
         require(all(a >= 0 and b >= 0 for a, b in self.pads()), "paddings must not be negative")
         return tuple(size + a + b for size, (a, b) in zip(shape, self.pads(), strict=True))
+
+    def reordered(self, order: Sequence[int]) -> Mapping[str, Attribute] | None:
+        return {**self.properties, "before": reordered_list(self.before, order), "after": reordered_list(self.after, order)}
 
     def row_access(self, operand: int) -> RowAccess | None:
         shape = self.operand_tensor(0).shape

@@ -38,6 +38,8 @@ def activation_bounds(activation: Activation | str, scale: float, zero_point: in
         quotient = np.float32(real) / np.float32(scale)
         if profile is Profile.LITERT:
             return int(np.rint(quotient + np.float32(zero_point)))
+        if profile is Profile.ONNXRUNTIME:
+            return int(np.rint(quotient)) + zero_point
         return zero_point + round_half_away(float(quotient))
 
     minimum = INT8_MINIMUM if lower is None else max(INT8_MINIMUM, quantize(lower))

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.numerics.fixed_point import INT32_MAXIMUM, INT32_MINIMUM, multiply_by_quantized_multiplier, quantize_multiplier
+from tinyc.numerics.onnxruntime import FloatAddition, SwappedFloatAddition, float_addition
 from tinyc.numerics.profile import Profile
 
 Int8Array = npt.NDArray[np.int8]
@@ -81,7 +82,7 @@ class FixedPointAddition:
         return np.asarray(np.clip(output, self.minimum, self.maximum), dtype=np.int8)
 
 
-AdditionPlan = ShiftedAddition | FixedPointAddition
+AdditionPlan = ShiftedAddition | FixedPointAddition | FloatAddition | SwappedFloatAddition
 
 
 def addition_plan(
@@ -93,11 +94,21 @@ def addition_plan(
     minimum: int,
     maximum: int,
     signs: tuple[int, int] = (1, 1),
+    *,
+    unsigned: bool = False,
+    swapped: bool = False,
+    single: int = -1,
 ) -> AdditionPlan:
     """The rule of `profile` for one ADD; `minimum` and `maximum` are the clamp bounds (see activation_bounds).
 
-    `signs` (1 or -1 for each operand) makes it a SUB, (1, -1), or one with its operands swapped.
+    `signs` (1 or -1 for each operand) makes it a SUB, (1, -1), or one with its operands swapped. What follows matters to `onnxruntime`
+    only: whether the file's tensors are uint8, whether the operands are in the opposite of the file's order, and which operand, if any, is
+    one value for many.
     """
+    if profile is Profile.ONNXRUNTIME:
+        return float_addition(
+            input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs, unsigned, swapped, single
+        )
     first_ratio = np.float32(input_scales[0]) / np.float32(output_scale)
     second_ratio = np.float32(input_scales[1]) / np.float32(output_scale)
     delegated = all(_MINIMUM_RATIO <= ratio < _LIMIT_RATIO for ratio in (first_ratio, second_ratio))
@@ -173,6 +184,10 @@ def _ratios(plan: AdditionPlan) -> tuple[float, float]:
     """Input-to-output scale ratios, as close as the plan's integers tell."""
     if isinstance(plan, ShiftedAddition):
         return math.ldexp(plan.first_multiplier, -plan.shift), math.ldexp(plan.second_multiplier, -plan.shift)
+    if isinstance(plan, FloatAddition):
+        return plan.first_ratio, plan.second_ratio
+    if isinstance(plan, SwappedFloatAddition):
+        return plan.plan.second_ratio, plan.plan.first_ratio
     output = math.ldexp(plan.output_multiplier, plan.output_shift - 31 + _LEFT_SHIFT)
     return (
         plan.first_sign * math.ldexp(plan.first_multiplier, plan.first_shift - 31) * output,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tinyc.numerics.activation import INT8_MAXIMUM, INT8_MINIMUM
 from tinyc.numerics.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
+from tinyc.numerics.onnxruntime import ScaledMean, scaled_mean
 from tinyc.numerics.profile import Profile
 
 
@@ -40,13 +41,15 @@ class FixedPointMean:
         return np.asarray(np.clip(output, INT8_MINIMUM, INT8_MAXIMUM), dtype=np.int8)
 
 
-MeanPlan = FloatMean | FixedPointMean
+MeanPlan = FloatMean | FixedPointMean | ScaledMean
 
 
 def mean_plan(
     profile: Profile, count: int, input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
 ) -> MeanPlan:
     """The rule of `profile` for a mean of `count` elements."""
+    if profile is Profile.ONNXRUNTIME:
+        return scaled_mean(count, input_scale, input_zero_point, output_scale, output_zero_point)
     if profile is Profile.LITERT:
         ratio = np.float32(input_scale) / np.float32(output_scale)
         scale = np.float32(ratio * np.float32(np.float32(1) / np.float32(count)))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.numerics.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
+from tinyc.numerics.onnxruntime import FloatSumMultiplication
 from tinyc.numerics.profile import Profile
 
 _MINIMUM_SCALE = 2.0**-16
@@ -56,7 +57,7 @@ class FixedPointMultiplication:
         return np.asarray(np.clip(output, self.minimum, self.maximum), dtype=np.int8)
 
 
-MultiplicationPlan = FloatMultiplication | FixedPointMultiplication
+MultiplicationPlan = FloatMultiplication | FixedPointMultiplication | FloatSumMultiplication
 
 
 def multiplication_plan(
@@ -67,10 +68,17 @@ def multiplication_plan(
     output_zero_point: int,
     minimum: int,
     maximum: int,
+    *,
+    unsigned: bool = False,
 ) -> MultiplicationPlan:
-    """The rule of `profile` for one MUL; `minimum` and `maximum` are the clamp bounds (see activation_bounds)."""
+    """The rule of `profile` for one MUL; `minimum` and `maximum` are the clamp bounds (see activation_bounds).
+
+    `unsigned`, whether the file's tensors are uint8, matters to `onnxruntime` only.
+    """
     first, second, result = (np.float32(scale) for scale in (*input_scales, output_scale))
     scale = np.float32(first * second) / result
+    if profile is Profile.ONNXRUNTIME:
+        return FloatSumMultiplication(*input_zero_points, float(scale), output_zero_point, 128 if unsigned else 0, minimum, maximum)
     if profile is Profile.LITERT and _MINIMUM_SCALE <= scale < _LIMIT_SCALE:
         return FloatMultiplication(*input_zero_points, float(scale), output_zero_point, minimum, maximum)
     # LiteRT's own kernel forms the factor in float32, TFLM's in double; the difference shows only where outputs are nearly ties.

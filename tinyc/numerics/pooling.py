@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.numerics.fixed_point import Integers
+from tinyc.numerics.onnxruntime import FloatAverage
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class PoolingPlan:
     maximum: int
     unsigned: bool = False
     """Whether an average is that of the uint8 values 128 above, whose halves round away from 0 and so up."""
+    rescaling: FloatAverage | None = None
+    """How averages are formed where they are rescaled in float32."""
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the output for an input of `height` by `width`."""
@@ -75,7 +78,9 @@ def _pool(plan: PoolingPlan, values: npt.NDArray[np.int8], average: bool) -> npt
     batch, height, width, channels = values.shape
     output = np.empty((batch, *plan.output_size(height, width), channels), dtype=np.int64)
     for row, column, window in _windows(plan, values):
-        if average:
+        if average and plan.rescaling is not None:
+            output[:, row, column] = plan.rescaling.apply(window)
+        elif average:
             output[:, row, column] = average_of(window.sum(axis=(1, 2)), window.shape[1] * window.shape[2], plan.unsigned)
         else:
             output[:, row, column] = window.max(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""The two exact arithmetics that tinyc can reproduce."""
+"""The three exact arithmetics that tinyc can reproduce."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ class Profile(str, Enum):
 
     TFLM = "tflm"
     """TensorFlow Lite Micro's reference kernels: convolutions are requantised by fixed-point double rounding."""
+
+    ONNXRUNTIME = "onnxruntime"
+    """ONNX Runtime's CPU kernels: everything is rescaled in float32."""

@@ -39,7 +39,20 @@ class DivisionQuantization:
         return np.asarray(np.clip(rounded + self.zero_point, INT8_MINIMUM, INT8_MAXIMUM), dtype=np.int8)
 
 
-QuantizationPlan = ReciprocalQuantization | DivisionQuantization
+@dataclass(frozen=True)
+class EvenDivisionQuantization:
+    """clamp(rint(x / scale) + zero_point), a float32 division with halves to even: ONNX Runtime's QuantizeLinear."""
+
+    scale: float
+    zero_point: int
+
+    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+        """int8 array for a float32 array; infinities saturate, NaN has no defined result."""
+        scaled = _bounded(values.astype(np.float32) / np.float32(self.scale))
+        return np.asarray(np.clip(np.rint(scaled) + self.zero_point, INT8_MINIMUM, INT8_MAXIMUM), dtype=np.int8)
+
+
+QuantizationPlan = ReciprocalQuantization | DivisionQuantization | EvenDivisionQuantization
 
 
 def _bounded(scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -52,6 +65,8 @@ def quantization_plan(profile: Profile, scale: float, zero_point: int) -> Quanti
     single = np.float32(scale)
     if profile is Profile.LITERT:
         return ReciprocalQuantization(float(np.float32(1) / single), zero_point)
+    if profile is Profile.ONNXRUNTIME:
+        return EvenDivisionQuantization(float(single), zero_point)
     return DivisionQuantization(float(single), zero_point)
 
 

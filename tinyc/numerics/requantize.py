@@ -84,6 +84,9 @@ def channel_requantization(
     pairs = [quantize_multiplier(float(real)) for real in effective]
     # XNNPACK refuses a layer with a weight scale that is not a normal positive number; LiteRT then runs its own fixed-point kernel.
     delegated = bool((weights >= np.finfo(np.float32).tiny).all())
+    if profile is Profile.ONNXRUNTIME:
+        # The same float32 rule as LiteRT's, whatever the scales.
+        profile, delegated = Profile.LITERT, True
     return ChannelRequantization(
         profile=profile if delegated else Profile.TFLM,
         scales=scales,

@@ -77,11 +77,61 @@ class FixedPointSoftmax:
         return np.where(counted, exp_on_negative_values(scaled, _SCALED_DIFFERENCE_INTEGER_BITS), 0)
 
 
-SoftmaxPlan = LookupSoftmax | FixedPointSoftmax
+@dataclass(frozen=True)
+class ScaledSoftmax:
+    """output = min(rint(table[max - x] * factor / sum) + zero_point, maximum), every step in float32: ONNX Runtime's QLinearSoftmax.
+
+    `factor` is 1 / output scale, rounded down. The table is scaled up as far as float32 holds its sum.
+    """
+
+    table: tuple[float, ...]
+    factor: float
+    zero_point: int
+
+    def apply(self, values: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Softmax over the last axis of an int8 array."""
+        rows = values.astype(np.int64)
+        exponentials = np.asarray(self.table, dtype=np.float32)[rows.max(axis=-1, keepdims=True) - rows]
+        total = np.cumsum(exponentials, axis=-1, dtype=np.float32)[..., -1:]
+        # With a single value a row, or an output scale far below 1/256, the product overflows; ONNX Runtime's result is undefined there.
+        with np.errstate(over="ignore"):
+            scaled = np.clip(exponentials * np.float32(self.factor) / total, np.float32(0), np.float32(1 << 16))
+        outputs = np.rint(scaled).astype(np.int64) + self.zero_point
+        return np.asarray(np.clip(outputs, INT8_MINIMUM, INT8_MAXIMUM), dtype=np.int8)
 
 
-def softmax_plan(profile: Profile, input_scale: float, beta: float = 1.0) -> SoftmaxPlan:
-    """The rule of `profile` for one SOFTMAX with output scale 1/256 and zero point -128."""
+SoftmaxPlan = LookupSoftmax | FixedPointSoftmax | ScaledSoftmax
+
+
+def scaled_softmax(depth: int, input_scale: float, output_scale: float, output_zero_point: int) -> ScaledSoftmax:
+    """Constants of QLinearSoftmax over rows of `depth` values."""
+    single_scale = float(np.float32(input_scale))
+    headroom = float(np.log(np.finfo(np.float32).max / np.float32(depth), dtype=np.float32))
+    lift = max(0.0, headroom - 5.0) / single_scale
+    arguments = (255.0 - np.arange(256, dtype=np.float64) - 255.0 + lift) * single_scale
+    factor = np.floor(np.float32(1) / np.float32(output_scale))
+    return ScaledSoftmax(tuple(float(value) for value in np.exp(arguments).astype(np.float32)), float(factor), output_zero_point)
+
+
+def softmax_plan(
+    profile: Profile,
+    input_scale: float,
+    beta: float = 1.0,
+    *,
+    depth: int = 1,
+    output_scale: float = OUTPUT_SCALE,
+    output_zero_point: int = OUTPUT_ZERO_POINT,
+) -> SoftmaxPlan:
+    """The rule of `profile` for one SOFTMAX over rows of `depth` values.
+
+    Raises ValueError where the output has not scale 1/256 and zero point -128 and the profile is not `onnxruntime`, or its beta not 1.
+    """
+    if profile is Profile.ONNXRUNTIME:
+        if beta != 1.0:
+            raise ValueError(f"ONNX Runtime's softmax has no beta, the model asks for {beta}")
+        return scaled_softmax(depth, input_scale, output_scale, output_zero_point)
+    if (output_scale, output_zero_point) != (OUTPUT_SCALE, OUTPUT_ZERO_POINT):
+        raise ValueError(f"profile {profile.value} has no softmax whose output scale is not 1/256 and zero point not -128")
     if profile is Profile.LITERT:
         step = np.float32(-np.float32(input_scale) * np.float32(beta))
         arguments = step * np.arange(256, dtype=np.float32)

@@ -61,9 +61,12 @@ def unary_table(
     would suit XNNPACK: where one side of the op is uint8 in the model file. Raises ValueError for an unknown function, a missing alpha, and
     scales that the references do not take.
     """
+    if function == "leaky_relu" and alpha is None:
+        raise ValueError("leaky_relu needs the slope alpha")
+    if profile is Profile.ONNXRUNTIME and function in REAL_FUNCTIONS:
+        return _by_division(quantization, REAL_FUNCTIONS[function], alpha)
     if function == "leaky_relu":
-        if alpha is None:
-            raise ValueError("leaky_relu needs the slope alpha")
+        assert alpha is not None
         return _leaky_relu(profile, quantization, alpha)
     if function == "requantize" and own_kernel and profile is Profile.LITERT:
         return _requantize_by_halves_up(quantization)
@@ -236,6 +239,34 @@ def _hard_swish(profile: Profile, quantization: UnaryQuantization) -> npt.NDArra
     truncated = np.sign(product) * (np.abs(product) >> 15)
     return _saturated(rounding_divide_by_power_of_two(truncated, -shift) + quantization.output_zero_point)
 
+
+def _by_division(
+    quantization: UnaryQuantization, function: Callable[[npt.NDArray[np.float32], float], npt.NDArray[Any]], alpha: float | None
+) -> npt.NDArray[np.int8]:
+    """ONNX Runtime: dequantise, compute, divide by the output scale, round halves to even, then add the zero point."""
+    real = quantization.differences.astype(Float32) * Float32(quantization.input_scale)
+    scaled = function(real, 0.0 if alpha is None else alpha).astype(Float32) / Float32(quantization.output_scale)
+    return _saturated(np.rint(np.clip(scaled, Float32(-1024), Float32(1024))).astype(np.int64) + quantization.output_zero_point)
+
+
+def _real_hard_swish(real: npt.NDArray[np.float32], alpha: float) -> npt.NDArray[np.float32]:
+    return np.asarray(real * np.clip(Float32(1 / 6) * real + Float32(0.5), Float32(0), Float32(1)), dtype=np.float32)
+
+
+REAL_FUNCTIONS: Mapping[str, Callable[[npt.NDArray[np.float32], float], npt.NDArray[Any]]] = {
+    "abs": lambda real, alpha: np.abs(real),
+    "elu": lambda real, alpha: np.where(real < 0, np.expm1(np.minimum(real.astype(np.float64), 0)), real),
+    "hard_swish": _real_hard_swish,
+    "leaky_relu": lambda real, alpha: np.where(real >= 0, real, Float32(alpha) * real),
+    "logistic": lambda real, alpha: 1 / (1 + np.exp(-real.astype(np.float64))),
+    "negate": lambda real, alpha: -real,
+    "relu": lambda real, alpha: np.maximum(real, Float32(0)),
+    "relu6": lambda real, alpha: np.clip(real, Float32(0), Float32(6)),
+    "relu_n1_to_1": lambda real, alpha: np.clip(real, Float32(-1), Float32(1)),
+    "requantize": lambda real, alpha: real,
+    "tanh": lambda real, alpha: np.tanh(real.astype(np.float64)),
+}
+"""What `onnxruntime` computes between dequantising and quantising."""
 
 RULES: Mapping[str, Callable[[Profile, UnaryQuantization], npt.NDArray[np.int8]]] = {
     "abs": _abs,

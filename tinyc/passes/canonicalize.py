@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
@@ -22,7 +22,7 @@ class RemoveReshapeToSameType(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: ReshapeOp, rewriter: PatternRewriter) -> None:
         if op.input.type == op.result.type:
-            rewriter.replace_op(op, [], [op.input])
+            rewriter.replace(op, [], [op.input])
 
 
 class MergeReshapes(RewritePattern):
@@ -63,7 +63,7 @@ class RemoveEmptyPad(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: PadOp, rewriter: PatternRewriter) -> None:
         if op.input.type == op.result.type and not any(a or b for a, b in op.pads()):
-            rewriter.replace_op(op, [], [op.input])
+            rewriter.replace(op, [], [op.input])
 
 
 class RemoveRequantizationToSameType(RewritePattern):
@@ -72,7 +72,7 @@ class RemoveRequantizationToSameType(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: UnaryOp, rewriter: PatternRewriter) -> None:
         if op.function.data == "requantize" and op.input.type == op.result.type:
-            rewriter.replace_op(op, [], [op.input])
+            rewriter.replace(op, [], [op.input])
 
 
 class RemoveFullClamp(RewritePattern):
@@ -81,7 +81,7 @@ class RemoveFullClamp(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: ClampOp, rewriter: PatternRewriter) -> None:
         if op.clamp_pair() == (-128, 127) and op.activation is None:
-            rewriter.replace_op(op, [], [op.input])
+            rewriter.replace(op, [], [op.input])
 
 
 def swap_operands(op: BinaryOp, rewriter: PatternRewriter) -> None:
@@ -90,9 +90,10 @@ def swap_operands(op: BinaryOp, rewriter: PatternRewriter) -> None:
     full_first, full_second = op.operand_tensor(0).shape == op.out.shape, op.operand_tensor(1).shape == op.out.shape
     constant_first = constant_of(first) is not None and constant_of(second) is None
     if full_second and (not full_first or constant_first):
-        replace_keeping_layer(
-            rewriter, op, type(op).create(operands=[second, first], properties=op.properties, result_types=[op.result.type])
-        )
+        properties = {name: value for name, value in op.properties.items() if name != "swapped"}
+        if op.swapped is None:
+            properties["swapped"] = UnitAttr()
+        replace_keeping_layer(rewriter, op, type(op).create(operands=[second, first], properties=properties, result_types=[op.result.type]))
 
 
 class FullOperandFirstInAdd(RewritePattern):

@@ -29,7 +29,7 @@ def profile_of(name: str) -> Profile:
 
 @dataclass(frozen=True)
 class FoldConstants(ModulePass):
-    """Compute ops whose operands are all constant; `numerics` is litert or tflm."""
+    """Compute ops whose operands are all constant; `numerics` is litert, tflm or onnxruntime."""
 
     name = "fold-constants"
     numerics: str = "litert"

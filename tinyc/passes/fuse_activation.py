@@ -37,7 +37,7 @@ class FuseClamp(RewritePattern):
             result_types=[op.result.type],
         )
         replace_keeping_layer(rewriter, op, fused)
-        rewriter.erase_op(producer)
+        rewriter.erase(producer)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class PassEntry:
 
 PASSES: dict[str, PassEntry] = {
     "canonicalize": PassEntry("tinyc.passes.canonicalize", "Canonicalize", "nn"),
+    "channels-last": PassEntry("tinyc.passes.channels_last", "ChannelsLast", "nn"),
     "strip-io-quantization": PassEntry("tinyc.passes.strip_io_quantization", "StripIoQuantization", "nn"),
     "fold-constants": PassEntry("tinyc.passes.fold_constants", "FoldConstants", "nn"),
     "fold-pad": PassEntry("tinyc.passes.fold_pad", "FoldPad", "nn"),

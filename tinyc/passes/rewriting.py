@@ -22,7 +22,7 @@ def replace_keeping_layer(rewriter: PatternRewriter, operation: Operation, repla
     """Replaces `operation` by `replacement`, which takes over the layer name unless it has one."""
     if "layer" in operation.attributes and "layer" not in replacement.attributes:
         replacement.attributes["layer"] = operation.attributes["layer"]
-    rewriter.replace_op(operation, replacement)
+    rewriter.replace(operation, replacement)
 
 
 def main_function(module: ModuleOp) -> FuncOp:

@@ -1,7 +1,4 @@
-"""Post-training quantisation of float ONNX networks to int8."""
+"""Post-training quantisation of float ONNX networks to int8: `post_training` does it, `options` holds the choices.
 
-from tinyc.quantize.choose_range import METHODS
-from tinyc.quantize.measure import LayerLoss, Loss, loss_table
-from tinyc.quantize.quantise import Quantized, QuantizeOptions, quantize_arrays, quantize_file
-
-__all__ = ["METHODS", "LayerLoss", "Loss", "QuantizeOptions", "Quantized", "loss_table", "quantize_arrays", "quantize_file"]
+Nothing is imported here: compiling a quantised network shall not load the onnx package.
+"""

@@ -36,15 +36,15 @@ class Calibration:
 def read_calibration(path: Path | None, graph: Graph, model: str) -> Calibration:
     """Samples from the npz archive at `path` for the inputs of `graph`.
 
-    With one input the name of the array does not matter. Raises UsageError without a path, and ModelError for an unreadable archive, a wrong
-    shape, no sample, or values that are no finite numbers.
+    With one input the name of the array does not matter. Raises UsageError without a path, and ModelError for an unreadable archive, a
+    wrong shape, no sample, or values that are no finite numbers.
     """
     inputs = {value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim] for value in graph.inputs}
     if path is None:
         wanted = " and ".join(f"'{printable(name)}' of shape (N, {', '.join(map(str, shape[1:]))})" for name, shape in inputs.items())
         raise UsageError(
-            f"{printable(model)} has float weights: give --calibration DATA.npz with typical inputs (float32 array {wanted}; about 100 samples, "
-            "prepared exactly as for the network's training)"
+            f"{printable(model)} has float weights: give --calibration DATA.npz with typical inputs (float32 array {wanted}; "
+            "about 100 samples, prepared exactly as for the network's training)"
         )
     arrays = _read(path)
     shown = printable(path)

@@ -13,11 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyc.errors import UsageError
 from tinyc.quantize.observe import Observed
+from tinyc.quantize.options import QuantizeOptions
 
 LEVELS: Final = 256
-METHODS: Final = ("minmax", "percentile", "entropy", "mse")
 _CANDIDATES = 64
 _SMALLEST_FRACTION = 0.2
 
@@ -32,23 +31,18 @@ class Range:
     highest: float
 
 
-def choose_range(observed: Observed, method: str, percentile: float = 99.99) -> Range:
+def choose_range(observed: Observed, options: QuantizeOptions) -> Range:
     """The range of one activation.
 
     minmax covers all that occurred. percentile leaves out the rarest values, half of them at each end. entropy loses the least information
     (smallest Kullback-Leibler divergence, after Migacz, GTC 2017). mse has the least mean squared error, clipping and rounding together.
-    Raises UsageError for another method or a percentile outside (50, 100].
     """
-    if method not in METHODS:
-        raise UsageError(f"no calibration method {method}; there are {', '.join(METHODS)}")
-    if not 50 < percentile <= 100:
-        raise UsageError(f"percentile {percentile:g}: expected more than 50 and at most 100")
     full = Range(min(observed.minimum, 0.0), max(observed.maximum, 0.0))
-    if method == "minmax" or not observed.counts.any():
+    if options.method == "minmax" or not observed.counts.any():
         return full
-    if method == "percentile":
-        return _percentile(observed, full, percentile)
-    return _CHOOSERS[method](observed, full)
+    if options.method == "percentile":
+        return _percentile(observed, full, options.percentile)
+    return _CHOOSERS[options.method](observed, full)
 
 
 def _edges(observed: Observed) -> Values:
@@ -95,7 +89,7 @@ def _least_divergence(observed: Observed, full: Range) -> Range:
     centres = np.abs((edges[:-1] + edges[1:]) / 2)
     bins = len(observed.counts)
     counts = np.histogram(centres, bins, (0.0, magnitude), weights=observed.counts.astype(np.float64))[0]
-    widths = sorted({int(round(width)) for width in np.linspace(levels, bins, _CANDIDATES)})
+    widths = sorted({round(float(width)) for width in np.linspace(levels, bins, _CANDIDATES)})
     best = min(reversed(widths), key=lambda width: _divergence(counts, width, levels))
     threshold = magnitude * best / bins
     return Range(max(full.lowest, -threshold), min(full.highest, threshold))

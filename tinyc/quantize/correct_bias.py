@@ -1,4 +1,4 @@
-"""Bias correction (Nagel et al., ICCV 2019, section 4.2): takes out the mean error that rounding the weights adds to each output channel."""
+"""Bias correction (Nagel et al., ICCV 2019, section 4.2): takes out the mean error that rounded weights add to each output channel."""
 
 from __future__ import annotations
 

@@ -53,6 +53,9 @@ def emit_qdq(graph: Graph, ranges: Mapping[str, Range]) -> onnx.ModelProto:
             model, True, False, QuantType.QInt8, QuantType.QInt8, TensorsData(CalibrationMethod.MinMax, data), [], [],
             sorted({node.op_type for node in graph.nodes}), options,
         )  # fmt: skip
+        for value in graph.inputs:
+            # Otherwise a Relu on the input itself would stay in float.
+            quantiser.quantize_activation_tensor(value.name)
         quantiser.quantize_model()
     quantiser.model.topological_sort()
     result: onnx.ModelProto = quantiser.model.model

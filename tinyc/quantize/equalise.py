@@ -73,7 +73,13 @@ def find_pairs(graph: Graph) -> list[Pair]:
         if middle is not None and middle.op_type == "Relu" and uses[name] == 1:
             name = middle.input[0]
         first = producers.get(name)
-        if first is not None and _is_layer(graph, first) and uses[name] == 1 and uses[second.input[0]] == 1 and first.op_type == second.op_type:
+        if (
+            first is not None
+            and _is_layer(graph, first)
+            and uses[name] == 1
+            and uses[second.input[0]] == 1
+            and first.op_type == second.op_type
+        ):
             pairs.append(Pair(first, second))
     return pairs
 

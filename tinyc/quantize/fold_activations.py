@@ -1,7 +1,7 @@
 """Folds ReLU and Clip into the quantisation of the result that they act on.
 
-Values outside the range that 8 bits cover saturate. Where the range ends at the bound of the activation, saturating *is* the activation, and
-the node disappears.
+Values outside the range that 8 bits cover saturate. Where the range ends at the bound of the activation, saturating *is* the activation,
+and the node disappears.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Folds batch normalisation into the convolution or fully connected layer before or behind it.
 
-At inference a batch normalisation is y = factor * x + offset for each channel. Behind a layer both fold into its weights and bias. In front of a
-layer the factor always folds; the offset folds too, unless the layer pads: padding is 0 in its input, not `offset`, so that the sum over a
-border window would be wrong. What cannot fold becomes a 1x1 depthwise convolution, which the compiler has a kernel for.
+At inference a batch normalisation is y = factor * x + offset for each channel. Behind a layer both fold into its weights and bias. In
+front of a layer the factor always folds; the offset folds too, unless the layer pads: padding is 0 in its input, not `offset`, so that the
+sum over a border window would be wrong. What cannot fold becomes a 1x1 depthwise convolution, which the compiler has a kernel for.
 """
 
 from __future__ import annotations

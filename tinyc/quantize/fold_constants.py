@@ -9,6 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tinyc.errors import ModelError, printable
 from tinyc.quantize.graph import Graph, attributes_of, constant_input
 
 _TRANSPARENT = frozenset({"Identity", "Dropout"})
@@ -36,6 +37,9 @@ def fold_constants(graph: Graph) -> None:
 
 
 def _does_nothing(graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    if any(graph.uses()[name] for name in node.output[1:]):
+        # The mask of a Dropout is read.
+        return False
     if node.op_type in _TRANSPARENT:
         is_boundary = node.input[0] not in graph.producers() and any(value.name == node.output[0] for value in graph.outputs)
         return not is_boundary
@@ -50,8 +54,12 @@ def _does_nothing(graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple
     return False
 
 
-def _evaluated(graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
-    if len(node.output) != 1 or any(attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute):
+def _evaluated(
+    graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+    if len(node.output) != 1 or any(
+        attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute
+    ):
         return None
     if node.op_type == "Shape" and node.input[0] in shapes:
         attributes = attributes_of(node)
@@ -61,10 +69,15 @@ def _evaluated(graph: Graph, node: onnx.NodeProto, shapes: Mapping[str, tuple[in
     if np.prod(shapes.get(node.output[0], ()), dtype=np.int64) > _MAX_VALUES:
         return None
     feeds = {name: graph.constants[name] for name in node.input if name}
-    declared = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape) for name, values in feeds.items()]
+    declared = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape) for name, values in feeds.items()
+    ]
     alone = helper.make_graph([node], "constant", declared, [onnx.ValueInfoProto(name=node.output[0])])
     model = helper.make_model(alone, opset_imports=[helper.make_opsetid("", graph.opset)])
     if node.op_type == "Constant" and (value := attributes_of(node).get("value")) is not None:
         return numpy_helper.to_array(value).copy()
-    (result,) = ReferenceEvaluator(model).run(None, feeds)
+    try:
+        (result,) = ReferenceEvaluator(model).run(None, feeds)
+    except Exception as error:  # The evaluator raises whatever numpy or its own code raises.
+        raise ModelError(f"the constant {printable(node.name)} ({node.op_type}) cannot be computed: {printable(error)}") from error
     return np.asarray(result)

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass
 class Graph:
-    """The body of a model with static shapes, mutable; `nodes` is in topological order, `constants` maps names of initializers to values."""
+    """The body of a model, mutable: `nodes` is in topological order, `constants` holds the initializers' values by name."""
 
     name: str
     nodes: list[onnx.NodeProto]

@@ -12,7 +12,7 @@ import onnx
 from tinyc.quantize.calibration import Calibration
 from tinyc.quantize.correct_bias import rounded_weights
 from tinyc.quantize.graph import Graph, constant_input
-from tinyc.quantize.observe import Progress
+from tinyc.quantize.options import Progress
 from tinyc.quantize.run_float import Runner
 from tinyc.quantize.supported import WEIGHTED
 
@@ -37,7 +37,10 @@ class LayerLoss:
 
 @dataclass(frozen=True)
 class Loss:
-    """All layers, worst first; `same_top` is the share of samples whose largest output value is at the same index, for outputs (1, classes)."""
+    """All layers, worst first.
+
+    `same_top` is the share of samples whose largest output value is at the same index; None unless there is one output (1, classes).
+    """
 
     layers: tuple[LayerLoss, ...]
     same_top: float | None
@@ -63,7 +66,9 @@ def measure_loss(graph: Graph, quantised: onnx.ModelProto, calibration: Calibrat
             agreeing += int(expected[top].argmax() == found[pairs[top]].argmax())
         progress("comparing", index + 1, count)
     losses = [
-        LayerLoss(name, producers[name].name, producers[name].op_type, decibels(signal[name], noise[name]), _weight_sqnr(graph, producers[name]))
+        LayerLoss(
+            name, producers[name].name, producers[name].op_type, decibels(signal[name], noise[name]), _weight_sqnr(graph, producers[name])
+        )
         for name in names
     ]
     classifies = top in names and graph.shapes()[top][0] == 1 and len(graph.shapes()[top]) == 2

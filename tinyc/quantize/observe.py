@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +10,18 @@ from numpy.typing import NDArray
 
 from tinyc.quantize.calibration import Calibration
 from tinyc.quantize.graph import Graph
+from tinyc.quantize.options import Progress
 from tinyc.quantize.run_float import Runner
 
 BINS = 2048
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how many of how many steps are done."""
 
 
 @dataclass(frozen=True)
 class Observed:
     """One tensor over all samples.
 
-    `minimum` and `maximum` are float32 values that occurred; `counts` are BINS equal bins from minimum to maximum (all zero where no histogram
-    was asked for); `channel_means` is the mean over samples and positions for each index of axis 1.
+    `minimum` and `maximum` are float32 values that occurred; `counts` are BINS equal bins from minimum to maximum (all zero where no
+    histogram was asked for); `channel_means` is the mean over samples and positions for each index of axis 1.
     """
 
     minimum: float

@@ -16,14 +16,16 @@ from tinyc.quantize.graph import Graph
 MAX_FILE_BYTES = 1 << 30
 OLDEST_OPSET = 13
 """Scales per channel came with opset 13; older models are converted up to it."""
-_QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"})
+_QUANTISED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+)
 
 
 def read_float_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
     """The float model in `path` with batch 1 and all shapes known.
 
-    A free first dimension becomes 1; `shapes` gives the shape of inputs with other free dimensions. Weights in other files are read only from
-    the model's own folder. Raises ModelError.
+    A free first dimension becomes 1; `shapes` gives the shape of inputs with other free dimensions. Weights in other files are read only
+    from the model's own folder. Raises ModelError.
     """
     model = _parse(path)
     shown = printable(path)
@@ -132,7 +134,11 @@ def _graph(model: onnx.ModelProto, shown: str) -> Graph:
         raise ModelError(f"{shown}: weights {printable(broken[0])} hold infinity or NaN")
     version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    taken = set[str]()
     for index, node in enumerate(nodes):
-        node.name = node.name or f"{node.op_type}_{index}"
+        # Names may be absent or repeated; the quantiser and the table of losses go by them.
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
     inputs = [value for value in model.graph.input if value.name not in constants]
     return Graph(model.graph.name or "network", nodes, constants, inputs, list(model.graph.output), version)

@@ -17,8 +17,8 @@ def simplify(graph: Graph) -> None:
     """Applies the rules below until none applies.
 
     ReduceMean over rows and columns becomes GlobalAveragePool; HardSwish and HardSigmoid become Mul, Add and Clip; MatMul with constant
-    weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights; division by and subtraction of a constant
-    become Mul and Add; a Clip at 0 without upper bound becomes Relu.
+    weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights; division by and subtraction of a
+    constant become Mul and Add; a Clip at 0 without upper bound becomes Relu.
     """
     changed = True
     while changed:
@@ -62,7 +62,7 @@ def _hard_swish(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
 
 def _hard_sigmoid_nodes(graph: Graph, node: onnx.NodeProto, result: str, alpha: float, beta: float) -> list[onnx.NodeProto]:
     constants = {"alpha": alpha, "beta": beta, "zero": 0.0, "one": 1.0}
-    names = {part: graph.add_constant(f"{node.name}.{part}", np.float32(value)) for part, value in constants.items()}
+    names = {part: graph.add_constant(f"{node.name}.{part}", np.array(value, np.float32)) for part, value in constants.items()}
     scaled, shifted = f"{result}.scaled", f"{result}.shifted"
     return [
         helper.make_node("Mul", [node.input[0], names["alpha"]], [scaled], name=f"{node.name}.scale"),
@@ -113,7 +113,12 @@ def _gemm(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
     alpha, beta, transposed = attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transB", 0)
     has_bias = len(node.input) > 2 and bool(node.input[2])
     plain = alpha == 1.0 and beta == 1.0 and transposed == 1 and (bias is None or bias.ndim == 1)
-    if plain or weights is None or attributes.get("transA", 0) or (has_bias and (bias is None or bias.size not in (1, bias.shape[-1] if bias.ndim else 1))):
+    if (
+        plain
+        or weights is None
+        or attributes.get("transA", 0)
+        or (has_bias and (bias is None or bias.size not in (1, bias.shape[-1] if bias.ndim else 1)))
+    ):
         return False
     rows = np.asarray((weights if transposed else weights.T) * np.float32(alpha), np.float32)
     inputs = [node.input[0], graph.add_constant(f"{node.input[1]}.rows", np.ascontiguousarray(rows))]

@@ -35,7 +35,14 @@ QUANTISABLE = WEIGHTED | {
 def check_supported(graph: Graph, file: str) -> None:
     """Raises UnsupportedError with every node that cannot be quantised, and ModelError where a shape stays unknown."""
     refused = [
-        Diagnostic(file, node.name, node.op_type, "", "has no 8-bit form here", f"operators that can be quantised: {', '.join(sorted(QUANTISABLE))}")
+        Diagnostic(
+            file,
+            node.name,
+            node.op_type,
+            "",
+            "has no 8-bit form here",
+            f"operators that can be quantised: {', '.join(sorted(QUANTISABLE))}",
+        )
         for node in graph.nodes
         if node.op_type not in QUANTISABLE
     ]

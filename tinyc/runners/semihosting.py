@@ -15,6 +15,8 @@ EXIT_EXTENDED: Final = 0x20
 CONSOLE: Final = ":tt"
 FAILED: Final = 0xFFFF_FFFF
 NAME_LIMIT: Final = 256
+SIZE_LIMIT: Final = 1 << 28
+"""Bytes that a program may write in all, or read at once: a broken one must not take this machine's memory."""
 
 
 @dataclass
@@ -62,9 +64,10 @@ class Semihosting:
 
     def _write(self, handle: int, address: int, size: int) -> int:
         name, for_writing = self._handles[handle]
-        if not for_writing:
+        written = self.console if name == CONSOLE else self.outputs.get(name, bytearray())
+        if not for_writing or len(written) + size > SIZE_LIMIT:
             return size
-        (self.console if name == CONSOLE else self.outputs[name]).extend(self.read(address, size))
+        written.extend(self.read(address, size))
         return 0
 
     def _read(self, handle: int, address: int, size: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tinyc.runners import RunResult, load_inputs, read_description, run_build
 from tinyc.runners.io import prepare_inputs
 from tinyc.targets import Target
 from tinyc.verify.desktop import NoReference, as_archive, comparable, interpret, random_samples, run_litert
+from tinyc.verify.onnxruntime_reference import run_onnxruntime
 
 Array = npt.NDArray[Any]
 
@@ -76,19 +77,23 @@ def verify(
     path: str | Path,
     target: str | Target,
     *,
-    numerics: str = "litert",
+    numerics: str | None = None,
     runner: str = "qemu",
     samples: int = 2,
     seed: int = 0,
     input_file: str | Path | None = None,
     keep_float_io: bool = False,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    layout: str = "nhwc",
 ) -> VerifyResult:
-    """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert.
+    """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert
+    or, for an ONNX file, with ONNX Runtime.
 
     Raises MismatchError naming the first diverging tensor, and everything that loading, compiling and running raise.
     """
-    model, profile = load(path), profile_of(numerics)
-    compiled = model.compile(target, numerics=numerics, keep_float_io=keep_float_io, measure=False)
+    model = load(path, shapes, layout)
+    profile = profile_of(numerics or model.default_numerics)
+    compiled = model.compile(target, numerics=profile.value, keep_float_io=keep_float_io, measure=False)
     # The reference is the network as it came from the file; only the boundary is what the C has.
     reference = model.module.clone()
     if not keep_float_io:
@@ -107,13 +112,19 @@ def verify(
     for number, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
         if any(compare("", b, a) for a, b in zip(ours, theirs, strict=True)):
             raise MismatchError(_explain(model, target, profile, runner, data[number], ours, theirs, keep_float_io))
-    if profile is not Profile.LITERT:
+    if Path(path).suffix == ".onnx" and profile is Profile.ONNXRUNTIME:
+        try:
+            _compare_desktop("ONNX Runtime", run_onnxruntime(Path(path), reference, data), reference, outputs)
+            references.append("ONNX Runtime")
+        except NoReference as reason:
+            notes.append(str(reason))
+    elif profile is not Profile.LITERT:
         notes.append(f"ai-edge-litert computes the litert numerics; there is no desktop reference for {profile.value} but the interpreter")
     elif Path(path).suffix != ".tflite":
         notes.append("ai-edge-litert reads TFLite files only")
     else:
         try:
-            _compare_litert(Path(path), reference, data, outputs)
+            _compare_desktop("ai-edge-litert", run_litert(Path(path), reference, data), reference, outputs)
             references.append("ai-edge-litert")
         except NoReference as reason:
             notes.append(str(reason))
@@ -121,12 +132,12 @@ def verify(
     return VerifyResult(len(data), compared, tuple(references), (*notes, *result.notes), result)
 
 
-def _compare_litert(path: Path, reference: ModuleOp, data: Sequence[Sequence[Array]], outputs: Sequence[Sequence[Array]]) -> None:
-    for number, (ours, theirs) in enumerate(zip(outputs, run_litert(path, reference, data), strict=True)):
+def _compare_desktop(name: str, expected: Sequence[Sequence[Array]], reference: ModuleOp, outputs: Sequence[Sequence[Array]]) -> None:
+    for number, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
         for index, (a, b) in enumerate(zip(comparable(ours, theirs, reference), theirs, strict=True)):
             found = compare(f"output {index}", b.reshape(a.shape), a)
             if found is not None:
-                raise MismatchError(f"the C equals the interpreter, but not ai-edge-litert, on sample {number}: {found}")
+                raise MismatchError(f"the C equals the interpreter, but not {name}, on sample {number}: {found}")
 
 
 def _explain(

@@ -1,9 +1,11 @@
 """Builds float ONNX networks layer by layer, with random weights that behave like trained ones.
 
-Weights are drawn after He et al. (ICCV 2015); depthwise filters are smooth bumps with noise, as training makes them, and not noise alone,
-which would mostly cancel. Normalisations in front of a ReLU shift upwards, and those at the end of a residual branch damp it: without these,
-every layer would lose part of the signal, and small errors would grow with depth as they do in no trained network. The statistics of each batch normalisation are those of its real input: the builder carries
-a batch of synthetic samples through the network as it grows, so that no activation dies and no range explodes, however deep the network.
+Weights are drawn after He et al. (ICCV 2015); depthwise filters are smooth bumps with noise, as training makes them, and not noise
+alone, which would mostly cancel. Normalisations in front of a ReLU shift upwards, and those at the end of a residual branch damp it:
+without these, every layer would lose part of the signal, and small errors would grow with depth as they do in no trained network.
+
+The statistics of each batch normalisation are those of its real input: the builder carries a batch of synthetic samples through the
+network as it grows, so that no activation dies and no range explodes, however deep the network.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from tinyc.zoo.synthetic import synthetic_inputs
 
 OPSET = 17
 _IR_VERSION = 8
-_SAMPLES = 4
+_IMAGES = 4
+_VECTORS = 64
+"""Samples for the statistics. An image has many positions for each channel, a vector one for each feature."""
 _SAMPLE_SIDE = 64
 """Larger images are sampled at this size: statistics hardly depend on it, time does."""
 
@@ -64,7 +68,8 @@ class NetworkBuilder:
         sampled = (shape[0], *(min(side, _SAMPLE_SIDE) for side in shape[1:]))
         self._structure_only = structure_only
         # An empty batch has the shapes of a full one, and costs nothing.
-        samples = np.zeros((0, *sampled)) if structure_only else np.asarray(synthetic_inputs(sampled, _SAMPLES, seed), np.float64)
+        count = 0 if structure_only else _IMAGES if len(shape) == 3 else _VECTORS
+        samples = np.asarray(synthetic_inputs(sampled, count, seed), np.float64)
         self.input = Feature("input", samples)
 
     def convolution(

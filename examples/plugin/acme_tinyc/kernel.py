@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from acme_tinyc.dialect import NegateOp
-
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
 from tinyc.backends.cortexm.lowered import Lowered, Operand
 from tinyc.memory.row_access import EACH_ROW

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from acme_tinyc.dialect import NegateOp
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
+from acme_tinyc.dialect import NegateOp
 from tinyc.ir.nn_base import set_layer
 from tinyc.ir.nn_elementwise import AddOp
 

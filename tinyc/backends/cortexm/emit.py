@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from tinyc.backends.cortexm.kernels.base import c_number, render
 from tinyc.backends.cortexm.names import comment_text
@@ -38,6 +38,8 @@ class Region:
     offset: int
     bytes: int
     quantisation: tuple[float, int] | None
+    layout: str = ""
+    """`nhwc` or `nchw` for an image of a network whose format leaves the choice, otherwise empty."""
 
     @property
     def macro(self) -> str:
@@ -73,6 +75,8 @@ class Region:
 def boundary(module: ModuleOp, names: Sequence[str], is_input: bool) -> list[Region]:
     """Inputs or outputs of the scheduled module, in the order of the network's signature."""
     key = "input_index" if is_input else "output_index"
+    recorded = module.attributes.get("input_layouts" if is_input else "output_layouts")
+    layouts = [item.data for item in recorded.data if isinstance(item, StringAttr)] if isinstance(recorded, ArrayAttr) else []
     regions = []
     for op in module.ops:
         if isinstance(op, BufferOp):
@@ -80,7 +84,8 @@ def boundary(module: ModuleOp, names: Sequence[str], is_input: bool) -> list[Reg
                 assert op.tensor is not None
                 tensor = op.tensor.data
                 quantisation = None if tensor.scale is None else (tensor.scale, tensor.zero_point)
-                regions.append(Region(names[index], index, is_input, tensor.element, tensor.shape, op.start, op.size_bytes, quantisation))
+                region = Region(names[index], index, is_input, tensor.element, tensor.shape, op.start, op.size_bytes, quantisation)
+                regions.append(replace(region, layout=layouts[index]) if index < len(layouts) else region)
     return sorted(regions, key=lambda region: region.index)
 
 
@@ -119,6 +124,17 @@ def emit_files(module: ModuleOp, regions: Sequence[Region], arena_bytes: int, op
         "CMakeLists.txt": render("CMakeLists.txt.j2", **common, core_flags=options.core_flags),
     }
     return files | runtime_headers(program)
+
+
+_STACK_MARK = "/* STACK */\n"
+
+
+def with_stack_bound(header: str, prefix: str, stack_bytes: int | None) -> str:
+    """The header's text with the bound on the stack in its place, or without one where it is unknown."""
+    if stack_bytes is None:
+        return header.replace(_STACK_MARK, "")
+    text = f"/* Stack that {prefix}_invoke needs at most, built with the flags of CMakeLists.txt for this core by gcc. */\n"
+    return header.replace(_STACK_MARK, f"{text}#define {prefix.upper()}_STACK_SIZE {stack_bytes}\n\n")
 
 
 def runtime_headers(program: Program) -> dict[str, str]:

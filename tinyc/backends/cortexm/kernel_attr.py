@@ -45,12 +45,15 @@ _MODULES = (
     "tinyc.numerics.addition",
     "tinyc.numerics.mean",
     "tinyc.numerics.multiplication",
+    "tinyc.numerics.onnxruntime",
     "tinyc.numerics.pooling",
     "tinyc.numerics.prelu",
     "tinyc.numerics.quantization",
     "tinyc.numerics.resize",
 )
 _CLASS, _FIELDS = "class", "fields"
+_PLAIN_FIELDS: Mapping[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (float, int), str: (str,)}
+"""What a field of a plain type may hold."""
 
 
 @cache
@@ -109,8 +112,14 @@ def _decode_dataclass(name: str, fields: DictionaryAttr) -> Any:
     if kind is None or not dataclasses.is_dataclass(kind):
         raise PassError(f"there is no kernel called {name}")
     hints = _hints(kind)
+    values = {key: _decode(attribute, hints.get(key)) for key, attribute in fields.data.items()}
+    for key, value in values.items():
+        # The IR may come from a file, and fields end up in C text: a number must be a number.
+        expected = _PLAIN_FIELDS.get(hints.get(key))
+        if expected is not None and type(value) not in expected:
+            raise PassError(f"kernel {name}: {key} must be {hints[key].__name__}, got {type(value).__name__}")
     try:
-        return kind(**{key: _decode(attribute, hints.get(key)) for key, attribute in fields.data.items()})
+        return kind(**values)
     except (TypeError, ValueError) as error:
         raise PassError(f"kernel {name}: {error}") from error
 
@@ -122,7 +131,12 @@ def _decode(attribute: Attribute, hint: Any) -> Any:
     if isinstance(attribute, FloatAttr):
         return float(attribute.value.data)
     if isinstance(attribute, StringAttr):
-        return hint(attribute.data) if isinstance(hint, type) and issubclass(hint, Enum) else attribute.data
+        if not (isinstance(hint, type) and issubclass(hint, Enum)):
+            return attribute.data
+        try:
+            return hint(attribute.data)
+        except ValueError as error:
+            raise PassError(f"a kernel field is wrong: {error}") from error
     if isinstance(attribute, ArrayAttr):
         return tuple(_decode(item, None) for item in attribute.data)
     if isinstance(attribute, DictionaryAttr):

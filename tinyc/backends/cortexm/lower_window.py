@@ -6,12 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels import conv, depthwise, fully_connected
-from tinyc.backends.cortexm.kernels.average_pool import AveragePoolSpec
+from tinyc.backends.cortexm.kernels.average_pool import AveragePoolSpec, FloatAveragePoolSpec
 from tinyc.backends.cortexm.kernels.max_pool import MaxPoolSpec
 from tinyc.backends.cortexm.kernels.mean import MeanRowsSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, plan_output_stage
 from tinyc.backends.cortexm.lowered import Lowered, Operand, refuse, weights_and_bias
-from tinyc.interpreter.plans import clamp_bounds, convolution_plan, fully_connected_plan, global_average_plan
+from tinyc.interpreter.plans import (
+    clamp_bounds,
+    convolution_plan,
+    float_average,
+    fully_connected_plan,
+    global_average_plan,
+    require_same_scale,
+)
 from tinyc.ir.nn_shape import FullyConnectedOp
 from tinyc.ir.nn_window import AveragePool2DOp, Conv2DOp, DepthwiseConv2DOp, MaxPool2DOp, PoolOp, WindowOp
 from tinyc.memory.row_access import RowAccess
@@ -28,7 +35,8 @@ MAXIMUM_SCALE = 2.0**30
 def _output_stage(requantization: ChannelRequantization, weights: Weights, bias: Bias, input_zero_point: int) -> OutputStage:
     if not bool((np.abs(requantization.scales) < MAXIMUM_SCALE).all()):
         greatest = float(np.abs(requantization.scales).max())
-        refuse("scales", f"input scale * weight scale / output scale is {greatest:g}, expected less than {MAXIMUM_SCALE:g}", "requantise the model")
+        reason = f"input scale * weight scale / output scale is {greatest:g}, expected less than {MAXIMUM_SCALE:g}"
+        refuse("scales", reason, "requantise the model")
     try:
         return plan_output_stage(requantization, weights, bias, input_zero_point)
     except ValueError as error:
@@ -128,6 +136,10 @@ def lower_max_pool(op: MaxPool2DOp, profile: Profile) -> Lowered:
 
 def lower_average_pool(op: AveragePool2DOp, profile: Profile) -> Lowered:
     """Average pool by rows; over the whole image it is a running sum of rows."""
+    if profile is Profile.ONNXRUNTIME:
+        float_spec = FloatAveragePoolSpec(**_pool_fields(op, profile), plan=float_average(op))
+        return Lowered(float_spec, (Operand(op.operands[0], _window_access(op)),))
+    require_same_scale(op, profile)
     if op.reduces_rows():
         image = op.operand_tensor(0).shape
         return Lowered(MeanRowsSpec(image[2], image[3], False, global_average_plan(op, profile)), (Operand(op.operands[0]),))

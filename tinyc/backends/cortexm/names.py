@@ -69,16 +69,52 @@ _KEYWORDS = frozenset(
     )
 )
 
+_FILES = frozenset(
+    (
+        # Headers of the C library: NAME.h lies in a folder that the compiler searches first.
+        "assert",
+        "complex",
+        "ctype",
+        "fenv",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdarg",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "string",
+        "tgmath",
+        "time",
+        "wchar",
+        "wctype",
+        # Devices of Windows, whatever their suffix.
+        "aux",
+        "con",
+        "nul",
+        "prn",
+        *(f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)),
+    )
+)
+"""Names that a file NAME.h or NAME.c must not have, in lower case."""
+
 
 def c_prefix(name: str) -> str:
-    """A C identifier made from `name`: other characters become `_`, a leading digit or a keyword gets `net_` in front.
+    """A C identifier made from `name`: other characters become `_`, a leading digit, a keyword or a file name that is taken gets
+    `net_` in front.
 
     Raises UsageError where no letter or digit is left, or the result is too long.
     """
     text = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     if not text:
         raise UsageError(f"no C name can be made from {printable(name)!r}; give one with --name")
-    if text[0].isdigit() or text in _KEYWORDS or text.lower().startswith("tinyc"):
+    if text[0].isdigit() or text in _KEYWORDS or text.lower() in _FILES or text.lower().startswith("tinyc"):
         text = f"net_{text}"
     if len(text) > MAX_PREFIX:
         raise UsageError(f"the name {text} has {len(text)} characters, at most {MAX_PREFIX} are allowed; give a shorter one with --name")

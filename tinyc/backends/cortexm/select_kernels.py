@@ -65,7 +65,7 @@ _ELEMENT_C_TYPES = {"i8": "int8_t", "i32": "int32_t", "i64": "int64_t", "f32": "
 
 @dataclass(frozen=True)
 class SelectKernels(ModulePass):
-    """Choose a specialised kernel for every op; `numerics` is litert or tflm."""
+    """Choose a specialised kernel for every op; `numerics` is litert, tflm or onnxruntime."""
 
     name = "select-kernels"
     numerics: str = "litert"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tinyc.backends.cortexm.kernels.base import c_number, render
 from tinyc.backends.cortexm.kernels.elementwise import BinarySpec, Broadcast
 from tinyc.numerics.addition import AdditionPlan, FixedPointAddition, ShiftedAddition, equivalent_shifted_addition
+from tinyc.numerics.onnxruntime import FloatAddition, SwappedFloatAddition
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,22 @@ class AddSpec(BinarySpec):
         """Whether one operand is taken off the other."""
         if isinstance(self.plan, FixedPointAddition):
             return min(self.plan.first_sign, self.plan.second_sign) < 0
+        if self.floating is not None:
+            return min(self.floating.first_ratio, self.floating.second_ratio) < 0
+        assert isinstance(self.plan, ShiftedAddition)
         return min(self.plan.first_multiplier, self.plan.second_multiplier) < 0
+
+    @property
+    def floating(self) -> FloatAddition | None:
+        """The sum in float32, if the body is that."""
+        if isinstance(self.plan, SwappedFloatAddition):
+            return self.plan.plan
+        return self.plan if isinstance(self.plan, FloatAddition) else None
+
+    @property
+    def swapped(self) -> bool:
+        """Whether the sum in float32 takes the operands in the other order."""
+        return isinstance(self.plan, SwappedFloatAddition)
 
     @property
     def shifted(self) -> bool:

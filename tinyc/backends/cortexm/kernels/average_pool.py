@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinyc.backends.cortexm.kernels.base import render
+from tinyc.backends.cortexm.kernels.base import c_number, render
 from tinyc.backends.cortexm.kernels.pooling import PoolSpec
+from tinyc.numerics.onnxruntime import FloatAverage
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,17 @@ class AveragePoolSpec(PoolSpec):
 
     def source(self, symbol: str) -> str:
         return render("average_pool.c.j2", symbol=symbol, spec=self)
+
+
+@dataclass(frozen=True)
+class FloatAveragePoolSpec(PoolSpec):
+    """One output row of averages that are summed and rescaled in float32, as ONNX Runtime does it."""
+
+    plan: FloatAverage
+
+    @property
+    def family(self) -> str:
+        return f"float_average_pool_{self.window_height}x{self.window_width}"
+
+    def source(self, symbol: str) -> str:
+        return render("float_average_pool.c.j2", symbol=symbol, spec=self, plan=self.plan, number=c_number)

@@ -12,13 +12,16 @@ from typing import ClassVar
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, c_number, render
 from tinyc.numerics.mean import FloatMean, MeanPlan
+from tinyc.numerics.onnxruntime import ScaledMean
 from tinyc.numerics.pooling import GlobalAverage
 
 FinishPlan = MeanPlan | GlobalAverage
 
 
 def finish_kind(plan: FinishPlan) -> str:
-    """Which rescaling the template writes: `float`, `average` or `fixed`."""
+    """Which rescaling the template writes: `float`, `scaled`, `average` or `fixed`."""
+    if isinstance(plan, ScaledMean):
+        return "scaled"
     if isinstance(plan, FloatMean):
         return "float"
     return "average" if isinstance(plan, GlobalAverage) else "fixed"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tinyc.backends.cortexm.kernels.base import c_number, render
 from tinyc.backends.cortexm.kernels.elementwise import BinarySpec
 from tinyc.numerics.multiplication import FloatMultiplication, MultiplicationPlan
+from tinyc.numerics.onnxruntime import FloatSumMultiplication
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,12 @@ class MulSpec(BinarySpec):
     @property
     def floating(self) -> bool:
         """Whether the product is scaled in float32."""
-        return isinstance(self.plan, FloatMultiplication)
+        return isinstance(self.plan, FloatMultiplication | FloatSumMultiplication)
+
+    @property
+    def sums_in_float(self) -> bool:
+        """Whether the zero point is added before rounding."""
+        return isinstance(self.plan, FloatSumMultiplication)
 
     def source(self, symbol: str) -> str:
         return render("mul.c.j2", symbol=symbol, spec=self, plan=self.plan, number=c_number)

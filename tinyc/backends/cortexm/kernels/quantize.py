@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, c_number, render
-from tinyc.numerics.quantization import QuantizationPlan, ReciprocalQuantization
+from tinyc.numerics.quantization import EvenDivisionQuantization, QuantizationPlan, ReciprocalQuantization
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,7 @@ class QuantizeSpec(KernelSpec):
 
     def source(self, symbol: str) -> str:
         reciprocal = isinstance(self.plan, ReciprocalQuantization)
-        return render("quantize.c.j2", symbol=symbol, spec=self, plan=self.plan, reciprocal=reciprocal, number=c_number)
+        rounding = "tinyc_round" if isinstance(self.plan, EvenDivisionQuantization) else "tinyc_round_half_away"
+        return render(
+            "quantize.c.j2", symbol=symbol, spec=self, plan=self.plan, reciprocal=reciprocal, rounding=rounding, number=c_number
+        )

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
-from tinyc.numerics.softmax import LookupSoftmax, SoftmaxPlan
+from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, c_number, render
+from tinyc.numerics.softmax import LookupSoftmax, ScaledSoftmax, SoftmaxPlan
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,11 @@ class SoftmaxSpec(KernelSpec):
     repeats: int
     depth: int
     floating: bool
-    """Exponentials and sum in float32 (LookupSoftmax) or in fixed point (FixedPointSoftmax)."""
+    """Exponentials and sum in float32 (LookupSoftmax, ScaledSoftmax) or in fixed point (FixedPointSoftmax)."""
+    factor: float = 0.0
+    """What ScaledSoftmax multiplies by before it divides by the sum; 0 for the other plans."""
+    zero_point: int = -128
+    """The result for a probability of 0."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_arithmetic.h",)
@@ -33,16 +37,18 @@ class SoftmaxSpec(KernelSpec):
         return "softmax"
 
     def source(self, symbol: str) -> str:
-        return render("softmax.c.j2", symbol=symbol, spec=self)
+        return render("softmax.c.j2", symbol=symbol, spec=self, number=c_number)
 
 
 def softmax_spec(repeats: int, depth: int, plan: SoftmaxPlan) -> SoftmaxSpec:
     """Spec of the body that computes `plan`."""
+    if isinstance(plan, ScaledSoftmax):
+        return SoftmaxSpec(repeats, depth, True, plan.factor, plan.zero_point)
     return SoftmaxSpec(repeats, depth, isinstance(plan, LookupSoftmax))
 
 
 def pack(plan: SoftmaxPlan) -> tuple[Table, ...]:
     """Table `exponentials`: 256 values by difference to the row's maximum, float32 or Q0.31."""
-    if isinstance(plan, LookupSoftmax):
+    if isinstance(plan, LookupSoftmax | ScaledSoftmax):
         return (Table("exponentials", "float", np.asarray(plan.table, dtype=np.float32)),)
     return (Table("exponentials", "int32_t", plan.exponentials().astype(np.int32)),)

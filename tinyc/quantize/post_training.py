@@ -10,9 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tinyc.errors import UsageError
 from tinyc.quantize.calibration import Calibration, check_calibration, read_calibration
-from tinyc.quantize.choose_range import METHODS, choose_range
+from tinyc.quantize.choose_range import choose_range
 from tinyc.quantize.correct_bias import correct_biases
 from tinyc.quantize.emit_qdq import emit_qdq
 from tinyc.quantize.equalise import equalise, release_clips
@@ -22,28 +21,12 @@ from tinyc.quantize.fold_constants import fold_constants
 from tinyc.quantize.fold_pads import fold_pads
 from tinyc.quantize.graph import Graph
 from tinyc.quantize.measure import Loss, measure_loss
-from tinyc.quantize.observe import Progress, observe
+from tinyc.quantize.observe import observe
+from tinyc.quantize.options import Progress, QuantizeOptions, no_progress
 from tinyc.quantize.read_float import read_float_model
 from tinyc.quantize.run_float import require_onnxruntime
 from tinyc.quantize.simplify import simplify
 from tinyc.quantize.supported import check_supported
-
-
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """How ranges are chosen (`method`, `percentile`), and which optional steps run. `compare` measures what each layer loses."""
-
-    method: str = "minmax"
-    percentile: float = 99.99
-    equalise: bool = False
-    correct_bias: bool = False
-    compare: bool = True
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"no calibration method {self.method}; there are {', '.join(METHODS)}")
-        if not 50 < self.percentile <= 100:
-            raise UsageError(f"percentile {self.percentile:g}: expected more than 50 and at most 100")
 
 
 @dataclass(frozen=True)
@@ -53,10 +36,6 @@ class Quantized:
     model: onnx.ModelProto
     loss: Loss | None
     notes: tuple[str, ...]
-
-
-def no_progress(action: str, done: int, total: int) -> None:
-    """Reports nothing."""
 
 
 def quantize_file(
@@ -112,11 +91,13 @@ def _quantize(graph: Graph, calibration: Calibration, options: QuantizeOptions, 
     if options.correct_bias:
         notes.append(f"biases of {correct_biases(graph, observed)} layers corrected")
     fold_activations(graph)
-    ranges = {name: choose_range(values, options.method, options.percentile) for name, values in observed.items()}
+    ranges = {name: choose_range(values, options) for name, values in observed.items()}
     model = emit_qdq(graph, ranges)
     loss = measure_loss(reference, model, calibration, progress) if options.compare else None
     return Quantized(model, loss, tuple(notes))
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    return onnx.NodeProto.FromString(node.SerializeToString())
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    return copied
