@@ -21,7 +21,9 @@ from support.tflite_builder import run_litert
 from tinyc.errors import TinycError
 from tinyc.frontends.tflite import import_tflite
 from tinyc.interpreter.evaluate import evaluate
+from tinyc.ir.nn_base import tensor_of
 from tinyc.numerics.profile import Profile
+from tinyc.passes.rewriting import main_block
 
 pytest.importorskip("ai_edge_litert")
 pytestmark = pytest.mark.skipif(
@@ -54,7 +56,10 @@ def generate(op: str, count: int, seed: int = 0) -> list[BatchCase]:
 
 
 def interpreted(case: BatchCase, profile: Profile) -> list[np.ndarray[Any, Any]]:
-    return evaluate(import_tflite(case.model, case.name), [as_signed(values) for values in case.inputs], profile)
+    module = import_tflite(case.model, case.name)
+    shapes = [tensor_of(argument).shape for argument in main_block(module).args]
+    inputs = [as_signed(values).reshape(shape) for values, shape in zip(case.inputs, shapes, strict=True)]
+    return evaluate(module, inputs, profile)
 
 
 def taken(cases: list[BatchCase]) -> list[BatchCase]:

@@ -31,7 +31,7 @@ PLAIN = {
 }
 
 
-def quantized(name: str, folder: Path, options: QuantizeOptions | None = None, **settings: int) -> Quantized:
+def quantized(name: str, folder: Path, options: QuantizeOptions | None = None, **settings: float) -> Quantized:
     model = make_network(name, **settings)  # type: ignore[arg-type]
     shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     return quantize_arrays(save(model, folder), {"input": synthetic_inputs(shape[1:], 4, 1)}, options)
@@ -46,8 +46,8 @@ def run_quantized(model: onnx.ModelProto, sample: np.ndarray) -> list[np.ndarray
 
 @pytest.mark.parametrize("name", list(networks()))
 def test_every_network_of_the_zoo_becomes_plain_qdq_that_onnx_runtime_runs(name: str, tmp_path: Path) -> None:
-    small = {"resolution": 64} if "resolution" in networks()[name].adjustable else {}
-    result = quantized(name, tmp_path, **small)
+    small = {option: value for option, value in (("resolution", 64), ("width", 0.5)) if option in networks()[name].adjustable}
+    result = quantized(name, tmp_path, None, **small)
     assert {one.op_type for one in result.model.graph.node} <= PLAIN
     shape = [dimension.dim_value for dimension in result.model.graph.input[0].type.tensor_type.shape.dim]
     outputs = run_quantized(result.model, synthetic_inputs(shape[1:], 1, 5))

@@ -10,7 +10,9 @@ import pytest
 from float_models import Node, assert_same_function, make_model, node, operators, prepared, random_constants
 from onnx import helper
 
-from tinyc.errors import ModelError, UnsupportedError
+from tinyc.errors import ModelError, TinycError, UnsupportedError
+from tinyc.quantize.post_training import prepare
+from tinyc.quantize.read_float import read_float_model
 
 NORM = {"s": (4,), "b": (4,), "m": (4,), "var": (4,)}
 
@@ -84,8 +86,7 @@ def test_two_convolutions_that_share_weights_fold_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [False, True])
 def test_a_batch_norm_folds_into_a_fully_connected_layer_on_either_side(first: bool, transposed: int, tmp_path: Path) -> None:
     constants = random_constants(w=(4, 4), c=(4,), **NORM)
-    attributes = {"transB": transposed, "alpha": 0.5, "beta": 2.0}
-    dense = node("Gemm", ["n" if first else "x", "w", "c"], ["y" if first else "a"], **attributes)
+    dense = node("Gemm", ["n" if first else "x", "w", "c"], ["y" if first else "a"], transB=transposed, alpha=0.5, beta=2.0)
     model = make_model([norm("x", "n"), dense] if first else [dense, norm("a", "y")], constants, shape=(1, 4))
     graph = prepared(model, tmp_path)
     assert operators(graph) == ["Gemm"]
@@ -269,3 +270,38 @@ def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="weights.bin")
     assert_same_function(model, prepared(external, tmp_path))
+
+
+def test_batch_norms_that_overflow_float32_are_refused(tmp_path: Path) -> None:
+    constants = random_constants(w=(4, 4, 1, 1), **NORM)
+    constants["s"] = np.full(4, 1e30, np.float32)
+    constants["w"] = constants["w"] * np.float32(1e20)
+    with pytest.raises(ModelError, match="exceeds the range of float32"):
+        prepared(make_model([node("Conv", ["x", "w"], ["a"]), norm("a", "y")], constants), tmp_path)
+
+
+def test_damaged_models_are_read_or_refused_and_never_crash(tmp_path: Path) -> None:
+    constants = random_constants(w=(4, 4, 3, 3), d=(3, 4), **NORM) | padding(0, 0, 1, 1, 0, 0, 1, 1)
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        norm("a", "n"),
+        node("HardSwish", ["n"], ["h"]),
+        node("Pad", ["h", "p"], ["q"]),
+        node("Conv", ["q", "w"], ["r"]),
+        node("ReduceMean", ["r"], ["g"], axes=[2, 3], keepdims=0),
+        node("Gemm", ["g", "d"], ["y"], transB=1),
+    ]
+    content = make_model(nodes, constants, rank=2).SerializeToString()
+    random = np.random.RandomState(0)
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(400):
+        damaged = bytearray(content)
+        for _ in range(random.randint(1, 4)):
+            damaged[random.randint(len(damaged))] = random.choice([0, 1, 2, 8, 255, random.randint(256)])
+        (tmp_path / "damaged.onnx").write_bytes(damaged)
+        try:
+            prepare(read_float_model(tmp_path / "damaged.onnx"), "damaged.onnx")
+            outcomes["read"] += 1
+        except TinycError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 50

@@ -101,7 +101,7 @@ def test_without_calibration_data_the_message_says_how_to_give_it(model: Path, t
 def test_calibration_data_that_does_not_fit_is_refused_with_the_reason(
     arrays: dict[str, np.ndarray], words: list[str], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez(tmp_path / "data.npz", **arrays)
+    np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
     assert quantize(model, "--calibration", tmp_path / "data.npz", "-o", tmp_path / "int8.onnx") == 1
     refused(capsys, 1, *words)
 
@@ -172,3 +172,18 @@ def test_a_bar_is_drawn_on_a_terminal_and_wiped(monkeypatch: pytest.MonkeyPatch,
 def test_compile_refuses_quantisation_options_without_calibration(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["compile", str(model), "-t", "cortex-m4", "-o", str(tmp_path / "out"), "--equalize"]) == 2
     refused(capsys, 2, "give --calibration too")
+
+
+def test_compile_with_calibration_gives_the_c_of_the_quantised_model(model: Path, data: Path, tmp_path: Path) -> None:
+    arguments = ["-t", "cortex-m4", "--no-measure", "--name", "net"]
+    assert run_cli(["compile", str(model), *arguments, "--calibration", str(data), "-o", str(tmp_path / "direct")]) == 0
+    assert quantize(model, "--calibration", data, "-o", tmp_path / "int8.onnx") == 0
+    assert run_cli(["compile", str(tmp_path / "int8.onnx"), *arguments, "-o", str(tmp_path / "twice")]) == 0
+    for name in ("net.c", "net_weights.c"):
+        assert (tmp_path / "direct" / name).read_text() == (tmp_path / "twice" / name).read_text()
+
+
+def test_compile_refuses_a_float_model_and_names_the_option(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["compile", str(model), "-t", "cortex-m4", "-o", str(tmp_path / "out")]) == 1
+    assert "--calibration" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

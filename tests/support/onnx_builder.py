@@ -67,7 +67,11 @@ class GraphBuilder:
     def weights(self, name: str, values: Array, scales: Array, axis: int) -> str:
         """int8 weights behind a DequantizeLinear; one scale, or one for each position along `axis`."""
         zero = np.zeros(scales.shape, np.int8)
-        inputs = [self.constant(name, values), self.constant(f"{name}_scale", scales.astype(np.float32)), self.constant(f"{name}_zero", zero)]
+        inputs = [
+            self.constant(name, values),
+            self.constant(f"{name}_scale", scales.astype(np.float32)),
+            self.constant(f"{name}_zero", zero),
+        ]
         return self.node("DequantizeLinear", inputs, f"{name}_real", axis=axis)
 
     def bias(self, name: str, values: Array, scales: Array) -> str:

@@ -52,7 +52,15 @@ def _binary(op: str) -> Callable[[Draw], Case]:
     def case(draw: Draw) -> Case:
         image = draw.image()
         _, channels, height, width = image
-        shapes = [image, (1, channels, 1, 1), (channels, 1, 1), (1,), (1, 1, height, width), (1, channels, 1, width), (1, channels, height, 1)]
+        shapes = [
+            image,
+            (1, channels, 1, 1),
+            (channels, 1, 1),
+            (1,),
+            (1, 1, height, width),
+            (1, channels, 1, width),
+            (1, channels, height, 1),
+        ]
         pair = [image, shapes[draw.integer(0, len(shapes))]]
         if draw.integer(0, 2):
             pair.reverse()

@@ -22,7 +22,7 @@ def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", list(networks()))
 def test_every_network_is_a_valid_model_with_one_static_float_input(name: str) -> None:
     small = {"resolution": 64} if "resolution" in networks()[name].adjustable else {}
-    model = make_network(name, **small)
+    model = make_network(name, **small)  # type: ignore[arg-type]
     onnx.checker.check_model(model, full_check=True)
     (value,) = model.graph.input
     assert value.name == "input"
@@ -55,7 +55,7 @@ def test_activations_of_random_networks_neither_die_nor_explode(name: str) -> No
 
 def test_weights_from_an_archive_are_those_in_the_file(tmp_path: Path) -> None:
     other = weights_of(make_network("ds-cnn", seed=7))
-    np.savez(tmp_path / "weights.npz", **other)
+    np.savez(tmp_path / "weights.npz", **other)  # type: ignore[arg-type]
     model = make_network("ds-cnn", weights=tmp_path / "weights.npz")
     assert model == make_network("ds-cnn", seed=7)
     assert model != make_network("ds-cnn")
@@ -66,7 +66,7 @@ def test_archives_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "weights.npz"
 
     def refused(match: str, **changed: np.ndarray) -> None:
-        np.savez(path, **changed)
+        np.savez(path, **changed)  # type: ignore[arg-type]
         with pytest.raises(ModelError, match=match):
             make_network("ds-cnn", weights=path)
 

@@ -9,7 +9,7 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
-from tinyc.errors import ModelError, printable
+from tinyc.errors import ModelError, UsageError, printable
 from tinyc.report.memory import MemoryReport, memory_report_from_json
 from tinyc.report.text import report_csv, report_text
 
@@ -35,6 +35,8 @@ def memory_report_command(
     """
     if model_or_build.is_dir():
         report = read_report(model_or_build)
+        if target_file is not None or target_name not in (None, report.target):
+            raise UsageError(f"that build is for {report.target}; give the model to see what it needs on another target")
     else:
         loaded = load(model_or_build, parse_shapes(shapes) or None, layout)
         report = loaded.compile(find_target(target_name, target_file), numerics=numerics).report

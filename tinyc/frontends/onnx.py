@@ -125,7 +125,9 @@ def _input_quantization(name: str, graph: OnnxGraph) -> tuple[float, int]:
             continue
         scale = graph.constants.get(node.inputs[first + 1]) if first + 1 < len(node.inputs) else None
         zero_point = graph.constants.get(node.inputs[first + 2]) if first + 2 < len(node.inputs) else None
-        if scale is not None and scale.size == 1 and np.isfinite(scale).all() and scale.reshape(-1)[0] > 0:
+        if scale is not None and scale.size == 1 and scale.dtype == np.float32:
+            if not np.isfinite(scale).all() or not scale.reshape(-1)[0] > 0:
+                raise Refused("scale", f"{node.op} gives it the scale {scale.reshape(-1)[0]}, expected a positive, finite number")
             zero = int(zero_point.reshape(-1)[0]) if zero_point is not None and zero_point.size == 1 else 0
             return float(np.float32(scale.reshape(-1)[0])), zero
     raise Refused(

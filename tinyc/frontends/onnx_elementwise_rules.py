@@ -265,7 +265,7 @@ def _softmax_op(node: Node, x: Activation, axis: int, out: Quantization, flatten
         value = node.add(ReshapeOp.create(operands=[value], result_types=[quantized_type(matrix, x.quantization)]))
     kind = quantized_type(tensor_of(value).shape, out)
     plan = scaled_softmax(kind.data.shape[-1], x.quantization.scale, out.scale, out.zero_point)
-    if not plan.factor * max(plan.table) <= np.finfo(np.float32).max:
+    if not plan.factor * max(plan.table) <= float(np.finfo(np.float32).max):
         node.refuse("y_scale", f"with the output scale {out.scale:g} ONNX Runtime's softmax overflows", "give the output the scale 1/256")
     properties: dict[str, Attribute] = {"beta": FloatAttr(1.0, f32)}
     made = node.add(SoftmaxOp.create(operands=[value], properties=properties, result_types=[kind]))

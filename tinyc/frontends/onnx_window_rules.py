@@ -330,6 +330,9 @@ def _averages(node: Node, x: Activation, is_last: bool) -> tuple[tuple[int, ...]
     if is_last:
         node.refuse("channels_last", "QLinearAveragePool in channels-last order is not supported", "export before ONNX Runtime optimises")
     cut, places = _pool_window(node, x)
+    if cut.kernel == x.shape[2:] and not any(cut.pads):
+        # ONNX Runtime computes these as global averages, which are rounded in another way.
+        return _global_average(node, x, False)
     counts_pads = bool(node.integer("count_include_pad", 0)) and any(cut.pads)
     if counts_pads and node.integer("ceil_mode", 0):
         node.refuse("ceil_mode", "ceil_mode together with count_include_pad is not supported")

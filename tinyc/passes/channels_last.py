@@ -17,7 +17,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import Rewriter
 from xdsl.transforms.dead_code_elimination import dce
 
 from tinyc.errors import UsageError, printable
@@ -82,7 +82,7 @@ class MoveTransposeDown(RewritePattern):
             if source is None:
                 made = _constant_in_channels_last(operand) or transposed(operand, TO_LAST)
                 made.attributes["layer"] = StringAttr(op.layer)
-                rewriter.insert_op(made, InsertPoint.before(op))
+                rewriter.insert(made)
                 source = made.results[0]
             operands.append(source)
         kind = TensorType(replace(op.out, shape=permuted(op.out.shape, TO_LAST)))
@@ -121,10 +121,10 @@ class ReorderWeights(RewritePattern):
         reordered = weights.array.reshape(rows, *first.shape[1:]).transpose(0, 2, 3, 1).reshape(rows, -1)
         constant = ConstantOp.create(properties={"value": DenseAttr.of(reordered)}, result_types=[op.weights.type])
         constant.attributes["layer"] = StringAttr(op.layer)
-        rewriter.insert_op(constant, InsertPoint.before(op))
+        rewriter.insert(constant)
         flat = ReshapeOp.create(operands=[source], result_types=[op.input.type])
         flat.attributes["layer"] = StringAttr(op.layer)
-        rewriter.insert_op(flat, InsertPoint.before(op))
+        rewriter.insert(flat)
         made = FullyConnectedOp.create(
             operands=[flat.result, constant.result, *op.operands[2:]], properties=dict(op.properties), result_types=[op.result.type]
         )

@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from tinyc.errors import ModelError, printable
 from tinyc.quantize.graph import Graph, attributes_of, constant_input
+from tinyc.quantize.messages import first_line
 
 _TRANSPARENT = frozenset({"Identity", "Dropout"})
 _MAX_VALUES = 1 << 24
@@ -79,5 +80,5 @@ def _evaluated(
     try:
         (result,) = ReferenceEvaluator(model).run(None, feeds)
     except Exception as error:  # The evaluator raises whatever numpy or its own code raises.
-        raise ModelError(f"the constant {printable(node.name)} ({node.op_type}) cannot be computed: {printable(error)}") from error
+        raise ModelError(f"the constant {printable(node.name)} ({node.op_type}) cannot be computed: {first_line(error)}") from error
     return np.asarray(result)

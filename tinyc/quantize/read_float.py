@@ -12,6 +12,7 @@ from onnx import TensorProto, external_data_helper, helper, inliner, numpy_helpe
 
 from tinyc.errors import ModelError, printable
 from tinyc.quantize.graph import Graph
+from tinyc.quantize.messages import first_line
 
 MAX_FILE_BYTES = 1 << 30
 OLDEST_OPSET = 13
@@ -37,8 +38,8 @@ def read_float_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = No
         model = _current(inliner.inline_local_functions(model), shown)
         model = _with_static_inputs(model, dict(shapes or {}), shown)
         return _graph(model, shown)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, TypeError) as error:
-        raise ModelError(f"{shown}: not a valid ONNX model: {printable(str(error).strip().splitlines()[0])}") from error
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{shown}: not a valid ONNX model: {first_line(error)}") from error
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -74,8 +75,7 @@ def _read_external_data(model: onnx.ModelProto, path: Path) -> None:
         try:
             external_data_helper.load_external_data_for_tensor(tensor, str(folder))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            reason = printable(str(error).splitlines()[0])
-            raise ModelError(f"{printable(path)}: cannot read the weights {printable(tensor.name)}: {reason}") from error
+            raise ModelError(f"{printable(path)}: cannot read the weights {printable(tensor.name)}: {first_line(error)}") from error
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
 
@@ -92,7 +92,7 @@ def _current(model: onnx.ModelProto, shown: str) -> onnx.ModelProto:
     try:
         return version_converter.convert_version(model, OLDEST_OPSET)
     except RuntimeError as error:
-        raise ModelError(f"{shown}: cannot be converted from opset {version} to {OLDEST_OPSET}: {printable(error)}") from error
+        raise ModelError(f"{shown}: cannot be converted from opset {version} to {OLDEST_OPSET}: {first_line(error)}") from error
 
 
 def _with_static_inputs(model: onnx.ModelProto, shapes: dict[str, Sequence[int]], shown: str) -> onnx.ModelProto:
@@ -104,7 +104,8 @@ def _with_static_inputs(model: onnx.ModelProto, shapes: dict[str, Sequence[int]]
         raise ModelError(f"{shown}: no input {printable(unknown[0])}; the inputs are {names}")
     for value in inputs:
         if value.type.tensor_type.elem_type != TensorProto.FLOAT:
-            kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+            number = value.type.tensor_type.elem_type
+            kind = TensorProto.DataType.Name(number) if number in TensorProto.DataType.values() else f"of the unknown type {number}"
             raise ModelError(f"{shown}: input {printable(value.name)} is {kind}, expected FLOAT")
         declared = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
         given = list(shapes.get(value.name, declared))
@@ -136,9 +137,12 @@ def _graph(model: onnx.ModelProto, shown: str) -> Graph:
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
     taken = set[str]()
     for index, node in enumerate(nodes):
+        # Names that are no UTF-8 raise when they are looked at: here, where the error has a message.
+        _ = [*node.input, *node.output, node.op_type, *(attribute.name for attribute in node.attribute)]
         # Names may be absent or repeated; the quantiser and the table of losses go by them.
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{index}"
         taken.add(node.name)
     inputs = [value for value in model.graph.input if value.name not in constants]
-    return Graph(model.graph.name or "network", nodes, constants, inputs, list(model.graph.output), version)
+    # The graph's own name means nothing to anyone, and need not be text in a damaged file.
+    return Graph("network", nodes, constants, inputs, list(model.graph.output), version)

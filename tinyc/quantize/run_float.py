@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tinyc.errors import ModelError, ToolError, printable
+from tinyc.errors import ModelError, ToolError
+from tinyc.quantize.messages import first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -51,7 +52,7 @@ class Runner:
                 shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises classes of its own that derive from Exception alone.
-            raise ModelError(f"ONNX Runtime refuses the model: {printable(str(error).splitlines()[0])}") from error
+            raise ModelError(f"ONNX Runtime refuses the model: {first_line(error)}") from error
 
     def run(self, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """The named tensors for one sample. Raises ModelError where the model fails on it."""
@@ -59,6 +60,6 @@ class Runner:
         try:
             values: Iterable[NDArray[np.float32]] = self._session.run(wanted, dict(feeds))
         except Exception as error:  # As above.
-            raise ModelError(f"ONNX Runtime cannot run the model: {printable(str(error).splitlines()[0])}") from error
+            raise ModelError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
         found = dict(zip(wanted, values, strict=True))
         return {name: found[name] if name in found else feeds[name] for name in self.names}

@@ -123,6 +123,8 @@ def _gemm(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
     rows = np.asarray((weights if transposed else weights.T) * np.float32(alpha), np.float32)
     inputs = [node.input[0], graph.add_constant(f"{node.input[1]}.rows", np.ascontiguousarray(rows))]
     if bias is not None:
+        if bias.size not in (1, len(rows)):
+            return False
         scaled = np.broadcast_to(bias.reshape(-1) * np.float32(beta), (rows.shape[0],)).astype(np.float32)
         inputs.append(graph.add_constant(f"{node.input[2]}.scaled", scaled))
     graph.replace(node, [helper.make_node("Gemm", inputs, list(node.output), name=node.name, transB=1)])

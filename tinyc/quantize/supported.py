@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyc.errors import Diagnostic, ModelError, UnsupportedError, printable
 from tinyc.quantize.graph import Graph
 
@@ -33,7 +35,7 @@ QUANTISABLE = WEIGHTED | {
 
 
 def check_supported(graph: Graph, file: str) -> None:
-    """Raises UnsupportedError with every node that cannot be quantised, and ModelError where a shape stays unknown."""
+    """Raises UnsupportedError with every node that cannot be quantised, and ModelError where a shape or a constant is none."""
     refused = [
         Diagnostic(
             file,
@@ -48,6 +50,9 @@ def check_supported(graph: Graph, file: str) -> None:
     ]
     if refused:
         raise UnsupportedError(refused)
+    for name, values in graph.constants.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModelError(f"{printable(file)}: {printable(name)} exceeds the range of float32 once constants are folded")
     shapes = graph.shapes()
     for node in graph.nodes:
         if node.output[0] not in shapes:

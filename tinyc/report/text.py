@@ -44,11 +44,17 @@ def report_text(report: MemoryReport) -> str:
     lines = [*summary_lines(report), "", f"{'step':>4}  {'live':>9}  {'scratch':>8}  {'macs':>11}  op: name (what is live)"]
     for layer in report.layers:
         mark = "  <- peak" if layer.step == report.peak_layer.step else ""
-        live = ", ".join(printable(name, 40) for name in layer.live)
+        live = ", ".join(_live_text(entry) for entry in layer.live)
         numbers = f"{layer.step:>4}  {layer.live_bytes:>9,}  {layer.scratch_bytes:>8,}  {layer.macs:>11,}"
         lines.append(f"{numbers}  {layer.op}: {printable(layer.name, 60)}{mark}")
         lines.append(f"{'':>38}  ({live})")
     return "\n".join([*lines, "", *map_lines(report)]) + "\n"
+
+
+def _live_text(entry: str) -> str:
+    """A live buffer with its name shortened; kind and bytes, which follow the name, stay."""
+    name, bracket, rest = entry.rpartition(" [")
+    return f"{printable(name, 30)}{bracket}{rest}" if bracket else printable(entry, 60)
 
 
 def map_lines(report: MemoryReport) -> list[str]:
@@ -62,7 +68,10 @@ def map_lines(report: MemoryReport) -> list[str]:
             if not buffer.first_step <= layer.step <= buffer.last_step:
                 continue
             for column in _columns(buffer, arena):
-                row[column] = _MARKS[number % len(_MARKS)] if row[column] == "." else "#"
+                row[column] = _MARKS[number % len(_MARKS)] if row[column] == "." else row[column]
+        for first, end in _shared(report, layer.step):
+            for column in range(first * MAP_COLUMNS // arena, min(-(-end * MAP_COLUMNS // arena), MAP_COLUMNS)):
+                row[column] = "#"
         lines.append(f"{layer.step:>4}  {''.join(row)}")
     for number, buffer in enumerate(report.buffers):
         end = buffer.offset + buffer.bytes
@@ -70,6 +79,18 @@ def map_lines(report: MemoryReport) -> list[str]:
             f"   {_MARKS[number % len(_MARKS)]}  {buffer.offset:>8,} to {end:>8,}  {buffer.kind:<11} {printable(buffer.name, 60)}"
         )
     return [*lines, "", *legend]
+
+
+def _shared(report: MemoryReport, step: int) -> list[tuple[int, int]]:
+    """Byte ranges that two buffers both have in `step`."""
+    live = [buffer for buffer in report.buffers if buffer.first_step <= step <= buffer.last_step]
+    ranges = []
+    for index, one in enumerate(live):
+        for other in live[:index]:
+            first, end = max(one.offset, other.offset), min(one.offset + one.bytes, other.offset + other.bytes)
+            if first < end:
+                ranges.append((first, end))
+    return ranges
 
 
 def _columns(buffer: BufferReport, arena: int) -> range:

@@ -84,6 +84,7 @@ def _dense(op: Conv2DOp | DepthwiseConv2DOp, weights: Weights, bias: Bias, requa
         stride_width=op.stride_pair()[1],
         dilation_width=op.dilation()[1],
         pad_left=op.pad_list()[1],
+        rows_padded=op.pad_list()[0] > 0 or _window_access(op).end(op.out.shape[1] - 1) > image[1],
     )
     return Lowered(spec, (Operand(op.operands[0], _window_access(op)),), conv.pack(spec, weights, bias, requantization))
 

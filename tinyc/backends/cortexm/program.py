@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
 from tinyc.backends.cortexm.names import comment_text
+from tinyc.errors import PassError
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
 from tinyc.ir.schedule import steps_of
 from tinyc.memory.row_access import RowAccess
@@ -193,6 +194,13 @@ def _rows_view(value: SSAValue, c_type: str) -> RowsView:
     return RowsView(c_type, buffer.start, rows, int(slots), pitch)
 
 
+def _check_in_range(call: CallOp, access: RowAccess, rows: int) -> None:
+    """A body that takes one row by a plain pointer must never be given padding. Raises PassError."""
+    last = row_shape(call.output)[0] - 1
+    if access.first(0) < 0 or access.end(last) > rows:
+        raise PassError(f"{call.layer.data}: {call.kernel.spec.data} takes plain rows, but reads beyond the {rows} rows of its input")
+
+
 def _call_view(
     call: CallOp,
     spec: KernelSpec,
@@ -207,6 +215,8 @@ def _call_view(
     windows = spec.windows if spec.form is Form.ROW else (0,) * len(call.inputs)
     for value, access, window, c_type in zip(call.inputs, accesses, windows, spec.input_types, strict=True):
         whole = access.window == 0
+        if spec.form is Form.ROW and window == 0 and not whole:
+            _check_in_range(call, access, row_shape(value)[0])
         inputs.append(InputView(_rows_view(value, c_type), window, access, whole, producers.get(buffer_of(value))))
     return CallView(
         function,

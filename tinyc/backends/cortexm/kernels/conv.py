@@ -49,6 +49,8 @@ class ConvSpec(KernelSpec):
     dilation_width: int = 1
     pad_left: int = 0
     columns: int = MAXIMUM_COLUMNS
+    rows_padded: bool = False
+    """Whether some output row reaches above or below the input, so that a row passed in can be NULL."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -69,7 +71,7 @@ class ConvSpec(KernelSpec):
     def direct(self) -> bool:
         """Whether a patch is just the pixel itself, so that the input is one contiguous row."""
         single = self.kernel_height == self.kernel_width == self.stride_width == 1
-        return single and self.pad_left == 0 and self.output_width == self.input_width
+        return single and self.pad_left == 0 and self.output_width == self.input_width and not self.rows_padded
 
     @property
     def windows(self) -> tuple[int, ...]:
