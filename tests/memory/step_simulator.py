@@ -103,7 +103,8 @@ def steps(draw: st.DrawFn, dilations: bool = True) -> Step:
             sizes[output] = sizes[previous]
             inputs = [StreamInput(previous, *sizes[previous], EACH_ROW, True)]
             equal = [buffer for buffer in known if sizes[buffer] == sizes[previous] and buffer != previous]
-            if equal and draw(st.booleans()):
+            has_second = draw(st.booleans())
+            if equal and has_second:
                 in_place = draw(st.booleans())
                 inputs.append(StreamInput(equal[0], *sizes[equal[0]], EACH_ROW, in_place))
         else:

@@ -47,7 +47,6 @@ PACKAGES: Final = (
     ("xdsl", "the compiler's IR", "tinyc does not work", f"{PIP}tinyc", True),
     ("numpy", "arithmetic on tensors", "tinyc does not work", f"{PIP}tinyc", True),
     ("jinja2", "writing C", "tinyc does not work", f"{PIP}tinyc", True),
-    ("networkx", "planning memory", "tinyc does not work", f"{PIP}tinyc", True),
     ("click", "the command line", "tinyc does not work", f"{PIP}tinyc", True),
     ("tflite", "reading models", "tinyc does not work", f"{PIP}tinyc", True),
     ("flatbuffers", "reading models", "tinyc does not work", f"{PIP}tinyc", True),
