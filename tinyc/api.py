@@ -86,7 +86,8 @@ class Model:
         """C for `target` (a name from `tinyc targets`, or a Target).
 
         `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
-        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes. Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
+        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes. Raises UsageError, UnsupportedError,
+        PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
         options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure)

@@ -14,7 +14,8 @@ from tinyc.numerics.quantization import dequantization_plan, quantization_plan
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import PASSES, parse_passes
 
-NN_PASSES = [name for name, entry in PASSES.items() if entry.level == "nn"]
+BOUNDARY_STAYS = {"channels-last": "channels-last{boundary=nchw}"}
+NN_PASSES = [BOUNDARY_STAYS.get(name, name) for name, entry in PASSES.items() if entry.level == "nn"]
 TOGETHER = "fold-constants{numerics=PROFILE},canonicalize,fold-pad,fuse-activation,canonicalize,eliminate-dead-code,order-operators"
 
 

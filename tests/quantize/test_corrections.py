@@ -102,6 +102,20 @@ def test_bias_correction_takes_out_the_mean_error_of_rounded_weights(tmp_path: P
     assert mean_error() < 0.01 * before
 
 
+def test_corrections_take_networks_with_clips_pools_and_constants(tmp_path: Path) -> None:
+    constants = random_constants(**SHAPES, k=(1, 4, 6, 6)) | {"zero": np.array(0, np.float32), "six": np.array(6, np.float32)}
+    nodes = [
+        *NODES[:1],
+        node("Clip", ["a", "zero", "six"], ["r"]),
+        node("Add", ["r", "k"], ["s"]),
+        node("MaxPool", ["s"], ["t"], kernel_shape=[2, 2]),
+        node("Conv", ["t", "w3"], ["y"]),
+    ]
+    path = save(make_model(nodes, constants), tmp_path)
+    result = quantize_arrays(path, {"x": samples()}, QuantizeOptions(equalise=True, correct_bias=True))
+    assert result.notes[-1] == "biases of 2 layers corrected"
+
+
 def test_bias_correction_of_a_convolution_uses_the_channels_of_each_group(tmp_path: Path) -> None:
     constants = random_constants(w=(4, 2, 1, 1))
     constants["w"][:, 0] = 30

@@ -44,7 +44,11 @@ def run_quantized(model: onnx.ModelProto, sample: np.ndarray) -> list[np.ndarray
     return list(session.run(None, {session.get_inputs()[0].name: sample}))
 
 
-@pytest.mark.parametrize("name", list(networks()))
+LARGE = {"mobilenet-v2", "mcunet-in4", "proxyless-mobile", *(name for name in networks() if name.endswith("int4"))}
+"""Several seconds each, mostly for rounding millions of weights."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in networks()])
 def test_every_network_of_the_zoo_becomes_plain_qdq_that_onnx_runtime_runs(name: str, tmp_path: Path) -> None:
     small = {option: value for option, value in (("resolution", 64), ("width", 0.5)) if option in networks()[name].adjustable}
     result = quantized(name, tmp_path, None, **small)

@@ -49,18 +49,23 @@ def test_it_writes_the_model_and_prints_the_worst_layers(model: Path, data: Path
     assert lines[0].split() == ["tensor", "operator", "SQNR", "dB", "weights", "dB"]
     assert lines[4].startswith("... and")
     assert "same top class" in lines[5]
-    assert lines[6] == f"written           {output}"
+    assert lines[6:] == ["note: biases of 10 layers corrected", f"written           {output}"]
     onnx.checker.check_model(onnx.load(output))
     assert "\r" not in printed.out
 
 
 def test_options_reach_the_quantiser_and_json_says_what_they_did(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = model.with_name("int8.onnx")
-    assert quantize(model, "--calibration", data, "-o", output, "--equalize", "--correct-bias", "--method", "mse", "--json") == 0
+    assert quantize(model, "--calibration", data, "-o", output, "--equalize", "--method", "mse", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert [note.split(" ", 1)[1][:20] for note in facts["notes"]] == ["pairs of layers equa", "of 10 layers correct"]
     assert facts["samples"] == 8
     assert facts["layers"][0]["sqnr_db"] <= facts["layers"][-1]["sqnr_db"]
+
+
+def test_biases_can_be_left_alone(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert quantize(model, "--calibration", data, "-o", model.with_name("int8.onnx"), "--no-correct-bias", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
 
 
 def test_the_array_may_have_any_name_where_there_is_one_input(model: Path, tmp_path: Path) -> None:

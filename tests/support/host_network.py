@@ -20,7 +20,12 @@ from tinyc.driver.pipeline import CompileOptions
 from tinyc.numerics.profile import Profile
 from tinyc.targets import load_target
 
-DTYPES: dict[str, np.dtype[Any]] = {"i8": np.dtype(np.int8), "i32": np.dtype(np.int32), "i64": np.dtype(np.int64), "f32": np.dtype(np.float32)}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "i8": np.dtype(np.int8),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "f32": np.dtype(np.float32),
+}
 GUARD_BYTES = 64
 
 

@@ -107,7 +107,7 @@ def _pool(op: str) -> Callable[[Draw], Case]:
 
 
 def _softmax(draw: Draw) -> Case:
-    shape, low = draw.image(), -128 if draw.dtype is np.int8 else 0
+    shape, low = (1, *(draw.integer(2, 12) for _ in range(3))), -128 if draw.dtype is np.int8 else 0
     axis = (1, 3, -1)[draw.integer(0, 3)]
     inputs = [((draw.scale(), draw.zero_point()), shape)]
     return one_op("Softmax", inputs, (1 / 256, low), draw.dtype, axis=axis), {"x0": draw.values(*shape)}

@@ -162,7 +162,7 @@ def softmax_case(random: Random, profile: Profile) -> TypedCase:
     repeats, depth = int(random.integers(1, 40)), int(random.choice([1, 2, 3, 10, 30, 300]))
     if depth == 300:
         repeats = 2
-    plan = softmax_plan(profile, float(np.float32(2.0 ** random.uniform(-8, 1))), float(random.choice([1.0, 0.5, 2.0])))
+    plan = softmax_plan(profile, float(np.float32(2.0 ** random.uniform(-8, 1))), float(random.choice([1.0, 0.5, 2.0])), depth=depth)
     values = _int8(random, (repeats, depth))
     return TypedCase(
         softmax_spec(repeats, depth, plan), [values], plan.apply(values), pack_softmax(plan), [None, 0][int(random.integers(2))]
@@ -171,7 +171,7 @@ def softmax_case(random: Random, profile: Profile) -> TypedCase:
 
 def tied_softmax_case(profile: Profile) -> TypedCase:
     """512 equal values: every probability is half a step."""
-    plan = softmax_plan(profile, 0.1)
+    plan = softmax_plan(profile, 0.1, depth=512)
     values = np.full((1, 512), 5, dtype=np.int8)
     return TypedCase(softmax_spec(1, 512, plan), [values], plan.apply(values), pack_softmax(plan))
 

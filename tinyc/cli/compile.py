@@ -83,7 +83,7 @@ def compile_command(
 def _load(model: Path, calibration: Path | None, options: QuantizeOptions, shapes: Mapping[str, Sequence[int]], layout: str) -> Model:
     if calibration is None:
         if options != QuantizeOptions(compare=False):
-            raise UsageError("--method, --percentile, --equalize and --correct-bias are for float models: give --calibration too")
+            raise UsageError("--method, --percentile, --equalize and --no-correct-bias are for float models: give --calibration too")
         return load(model, shapes or None, layout)
     with progress_bar() as progress:
         return load_quantized(model, calibration, options, shapes or None, progress, layout)

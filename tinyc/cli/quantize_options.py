@@ -16,12 +16,17 @@ _BAR_CELLS = 30
 
 
 def quantize_options(command: Decorated) -> Decorated:
-    """`--method`, `--percentile`, `--equalize`, `--correct-bias` and `--shape`; `take_quantize_options` reads them."""
+    """`--method`, `--percentile`, `--equalize`, `--[no-]correct-bias` and `--shape`; `take_quantize_options` reads them."""
     for option in (
         click.option(
             "--shape", "shapes", multiple=True, metavar="INPUT=1,C,H,W", help="Shape of an input with free dimensions; may be repeated."
         ),
-        click.option("--correct-bias", is_flag=True, help="Take the mean error of rounded weights out of the biases."),
+        click.option(
+            "--correct-bias/--no-correct-bias",
+            default=True,
+            show_default=True,
+            help="Take the mean error of rounded weights out of the biases.",
+        ),
         click.option("--equalize", is_flag=True, help="Scale channels between neighbouring layers so that their weight ranges are equal."),
         click.option("--percentile", type=float, default=99.99, show_default=True, help="Share of values that --method percentile covers."),
         click.option("--method", type=click.Choice(METHODS), default="minmax", show_default=True, help="How activation ranges are chosen."),

@@ -215,17 +215,17 @@ def _binary_op(node: Node, kind: type[BinaryOp], a: Activation, b: Activation, o
     shape = broadcast_shapes(a.shape, b.shape)
     assert shape is not None
     properties: dict[str, Attribute] = {"clamp": integers(FULL_RANGE), **unsigned_property(out)}
-    if meets_many(a.shape, b.shape):
-        properties["single"] = UnitAttr()
+    if first_is_repeated(a.shape, b.shape):
+        properties["swapped"] = UnitAttr()
     return node.add(kind.create(operands=[a.value, b.value], properties=properties, result_types=[quantized_type(shape, out)]))
 
 
-def meets_many(a: Sequence[int], b: Sequence[int]) -> bool:
-    """Whether along the innermost dimension of the file one operand of a broadcast has one value for many of the other."""
+def first_is_repeated(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether each value of the first operand meets many neighbours of the second, for which ONNX Runtime exchanges the two."""
     rank = max(len(a), len(b))
     pairs = zip((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b), strict=True)
     larger = [pair for pair in pairs if pair != (1, 1)]
-    return bool(larger) and larger[-1][0] != larger[-1][1]
+    return bool(larger) and larger[-1][0] < larger[-1][1]
 
 
 def _check_broadcast(node: Node, a: Activation, b: Activation) -> tuple[int, ...]:

@@ -85,14 +85,12 @@ def sub_plan(op: SubOp, profile: Profile, swapped: bool = False) -> AdditionPlan
 
 
 def _addition(op: BinaryOp, profile: Profile, order: tuple[int, int], signs: tuple[int, int]) -> AdditionPlan:
-    single = op.single_operand()
     plan = addition_plan(
         profile,
         *_binary(op, profile, order),
         signs,
         unsigned=op.unsigned is not None,
         swapped=(op.swapped is not None) != (order == (1, 0)),
-        single=single if single < 0 else order.index(single),
     )
     if isinstance(plan, FixedPointAddition):
         # XNNPACK does not take the op, and so does not round its bounds.

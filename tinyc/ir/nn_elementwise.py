@@ -58,19 +58,12 @@ class BroadcastingOp(NNOp):
 class BinaryOp(BroadcastingOp, ClampedOp):
     """A sum, difference or product, clamped.
 
-    Three marks matter only to a profile that rounds in float32: `unsigned`, the model file has uint8 tensors; `swapped`, the operands stand
-    in the opposite of the file's order; `single`, each value of the operand that is broadcast meets many neighbours in the file's layout.
+    Two marks matter only to a profile that rounds in float32: `unsigned`, the model file has uint8 tensors; `swapped`, the operands are in
+    the opposite of the order in which the reference takes them.
     """
 
     unsigned = opt_prop_def(UnitAttr)
     swapped = opt_prop_def(UnitAttr)
-    single = opt_prop_def(UnitAttr)
-
-    def single_operand(self) -> int:
-        """Index of the operand that `single` speaks of, or -1."""
-        if self.single is None:
-            return -1
-        return 0 if self.operand_tensor(0).elements < self.operand_tensor(1).elements else 1
 
     def verify_op(self) -> None:
         BroadcastingOp.verify_op(self)

@@ -97,17 +97,15 @@ def addition_plan(
     *,
     unsigned: bool = False,
     swapped: bool = False,
-    single: int = -1,
 ) -> AdditionPlan:
     """The rule of `profile` for one ADD; `minimum` and `maximum` are the clamp bounds (see activation_bounds).
 
     `signs` (1 or -1 for each operand) makes it a SUB, (1, -1), or one with its operands swapped. What follows matters to `onnxruntime`
-    only: whether the file's tensors are uint8, whether the operands are in the opposite of the file's order, and which operand, if any, is
-    one value for many.
+    only: whether the file's tensors are uint8, and whether the operands come in the opposite of the order in which it takes them.
     """
     if profile is Profile.ONNXRUNTIME:
         return float_addition(
-            input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs, unsigned, swapped, single
+            input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs, unsigned, swapped
         )
     first_ratio = np.float32(input_scales[0]) / np.float32(output_scale)
     second_ratio = np.float32(input_scales[1]) / np.float32(output_scale)

@@ -24,30 +24,19 @@ def fused_multiply_add(a: npt.NDArray[Any], b: float, c: npt.NDArray[Any] | floa
 
 @dataclass(frozen=True)
 class FloatAddition:
-    """clamp(rint(fma(a, first_ratio, fma(b, second_ratio, fixed)))), where a and b are `offset` above the int8 operands, as is the result.
-
-    Where one operand is a single value for many (`single` is 0 or 1), its product is rounded before it joins `fixed`.
-    """
+    """clamp(rint(fma(a, first_ratio, fma(b, second_ratio, fixed)))), a and b `offset` above the int8 operands, as is the result."""
 
     first_ratio: float
     second_ratio: float
     fixed: float
     offset: int
-    single: int
     minimum: int
     maximum: int
 
     def apply(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Int8Array:
         """int8 sums of two int8 arrays, with numpy broadcasting."""
         first, second = a.astype(np.int64) + self.offset, b.astype(np.int64) + self.offset
-        if self.single == 0:
-            start = Single(self.fixed) + first.astype(np.float32) * Single(self.first_ratio)
-            total = fused_multiply_add(second, self.second_ratio, start)
-        elif self.single == 1:
-            start = Single(self.fixed) + second.astype(np.float32) * Single(self.second_ratio)
-            total = fused_multiply_add(first, self.first_ratio, start)
-        else:
-            total = fused_multiply_add(first, self.first_ratio, fused_multiply_add(second, self.second_ratio, self.fixed))
+        total = fused_multiply_add(first, self.first_ratio, fused_multiply_add(second, self.second_ratio, self.fixed))
         outputs = np.rint(np.clip(total, Single(-1024), Single(1024))).astype(np.int64) - self.offset
         return np.asarray(np.clip(outputs, self.minimum, self.maximum), dtype=np.int8)
 
@@ -62,9 +51,8 @@ def float_addition(
     signs: tuple[int, int] = (1, 1),
     unsigned: bool = False,
     swapped: bool = False,
-    single: int = -1,
 ) -> FloatAddition | SwappedFloatAddition:
-    """Constants of QLinearAdd. `swapped` says that the operands stand in the opposite order of the model file's."""
+    """Constants of QLinearAdd. `swapped` says that the operands come in the opposite of the order in which ONNX Runtime takes them."""
     offset = 128 if unsigned else 0
     if swapped:
         own = float_addition(
@@ -76,7 +64,6 @@ def float_addition(
             maximum,
             (signs[1], signs[0]),
             unsigned,
-            single=single if single < 0 else 1 - single,
         )
         assert isinstance(own, FloatAddition)
         return SwappedFloatAddition(own)
@@ -84,7 +71,7 @@ def float_addition(
     first_zero, second_zero, result_zero = (zero + offset for zero in (*input_zero_points, output_zero_point))
     zeros = fused_multiply_add(np.asarray(first_zero), float(first), float(second * Single(second_zero)))
     fixed = Single(result_zero) - Single(zeros)
-    return FloatAddition(float(first), float(second), float(fixed), offset, single, minimum, maximum)
+    return FloatAddition(float(first), float(second), float(fixed), offset, minimum, maximum)
 
 
 @dataclass(frozen=True)

@@ -118,18 +118,21 @@ def softmax_plan(
     input_scale: float,
     beta: float = 1.0,
     *,
-    depth: int = 1,
+    depth: int | None = None,
     output_scale: float = OUTPUT_SCALE,
     output_zero_point: int = OUTPUT_ZERO_POINT,
 ) -> SoftmaxPlan:
-    """The rule of `profile` for one SOFTMAX over rows of `depth` values.
+    """The rule of `profile` for one SOFTMAX over rows of `depth` values, which only `onnxruntime` needs to know.
 
-    Raises ValueError where the output has not scale 1/256 and zero point -128 and the profile is not `onnxruntime`, or its beta not 1.
+    Raises ValueError where `onnxruntime` is not told it, and where the other profiles find an output whose scale is not 1/256 or whose zero
+    point is not -128.
     """
     if profile is Profile.ONNXRUNTIME:
-        if beta != 1.0:
-            raise ValueError(f"ONNX Runtime's softmax has no beta, the model asks for {beta}")
-        return scaled_softmax(depth, input_scale, output_scale, output_zero_point)
+        if depth is None:
+            raise ValueError("the rule of onnxruntime depends on the depth of the rows")
+        # ONNX has no beta; that of another format scales the input.
+        scale = float(np.float32(input_scale) * np.float32(beta))
+        return scaled_softmax(depth, scale, output_scale, output_zero_point)
     if (output_scale, output_zero_point) != (OUTPUT_SCALE, OUTPUT_ZERO_POINT):
         raise ValueError(f"profile {profile.value} has no softmax whose output scale is not 1/256 and zero point not -128")
     if profile is Profile.LITERT:

@@ -89,6 +89,8 @@ def _least_divergence(observed: Observed, full: Range) -> Range:
     centres = np.abs((edges[:-1] + edges[1:]) / 2)
     bins = len(observed.counts)
     counts = np.histogram(centres, bins, (0.0, magnitude), weights=observed.counts.astype(np.float64))[0]
+    # Zeros are exact whatever the threshold; the many that a ReLU makes would outweigh everything else.
+    counts[0] = counts[1]
     widths = sorted({round(float(width)) for width in np.linspace(levels, bins, _CANDIDATES)})
     best = min(reversed(widths), key=lambda width: _divergence(counts, width, levels))
     threshold = magnitude * best / bins

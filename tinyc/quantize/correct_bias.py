@@ -27,9 +27,8 @@ def correct_biases(graph: Graph, observed: Mapping[str, Observed]) -> int:
     """
     corrected = 0
     for node in graph.nodes:
-        weights = constant_input(graph, node, 1)
-        means = observed[node.input[0]].channel_means if node.op_type in ("Conv", "Gemm") else np.zeros(0)
-        change = None if weights is None else _change(node, weights, means)
+        weights = constant_input(graph, node, 1) if node.op_type in ("Conv", "Gemm") else None
+        change = None if weights is None else _change(node, weights, observed[node.input[0]].channel_means)
         if change is None:
             continue
         bias = constant_input(graph, node, 2)
