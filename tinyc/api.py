@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -13,7 +13,7 @@ from tinyc.driver.check import CheckResult, check_module
 from tinyc.driver.compile import CompiledNetwork, compile_module
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.driver.write import write_build
-from tinyc.errors import UsageError, printable
+from tinyc.errors import DoesNotFitError, UsageError, printable
 from tinyc.frontends.load import load_model
 from tinyc.numerics.profile import Profile
 from tinyc.passes.channels_last import BOUNDARIES, ChannelsLast
@@ -59,6 +59,17 @@ class Compiled:
         return Path(folder)
 
 
+OPTIMIZE = ("ram", "speed")
+"""What `Model.compile` can be asked for."""
+
+
+def stream_budgets(optimize: str, target: Target) -> tuple[int, ...]:
+    """Bytes of arena up to which layers need not be streamed: what to try, in order; 0 is the least peak."""
+    if optimize == "ram":
+        return (0,)
+    return (*(target.ram_bytes * percent // 100 for percent in (98, 95, 90, 80, 65, 50)), 0)
+
+
 @dataclass(frozen=True)
 class Model:
     """A loaded network in the `nn` dialect."""
@@ -80,18 +91,30 @@ class Model:
         keep_float_io: bool = False,
         passes: str | None = None,
         measure: bool = True,
+        optimize: str = "ram",
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
     ) -> Compiled:
         """C for `target` (a name from `tinyc targets`, or a Target).
 
         `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
-        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes. Raises UsageError, UnsupportedError,
-        PassError, DoesNotFitError, ToolError.
+        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (least peak) or speed
+        (layers are streamed only as far as the target's RAM demands it). Raises UsageError, UnsupportedError, PassError,
+        DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
+        if optimize not in OPTIMIZE:
+            raise UsageError(f"optimize must be {' or '.join(OPTIMIZE)}, got {printable(optimize)}")
         options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure)
-        return Compiled(compile_module(self.module, self.name, chosen, options, insertions, instruments))
+        for budget in stream_budgets(optimize, chosen):
+            try:
+                tried = replace(options, stream_budget=budget)
+                return Compiled(compile_module(self.module, self.name, chosen, tried, insertions, instruments))
+            except DoesNotFitError:
+                # A schedule near the limit can miss it by what stack and the gaps between buffers take; the next budget is smaller.
+                if budget == 0:
+                    raise
+        raise AssertionError("the last budget is 0")
 
     def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
@@ -155,6 +178,14 @@ def find_target(name: str | None, file: str | Path | None) -> Target:
     if (name is None) == (file is None):
         raise UsageError("give a target: either -t NAME (see `tinyc targets`) or --target-file FILE")
     return load_target(name) if name is not None else load_target_file(Path(str(file)))
+
+
+def limited(target: Target, ram_bytes: int | None, flash_bytes: int | None) -> Target:
+    """`target` with tighter limits. Raises UsageError where one is above what the target has."""
+    for what, limit, there in (("RAM", ram_bytes, target.ram_bytes), ("flash", flash_bytes, target.flash_bytes)):
+        if limit is not None and limit > there:
+            raise UsageError(f"a budget of {limit} bytes of {what} is more than the {there} that {target.name} has")
+    return replace(target, ram_bytes=ram_bytes or target.ram_bytes, flash_bytes=flash_bytes or target.flash_bytes)
 
 
 def run(folder: str | Path, runner: str = "qemu", inputs: Mapping[str, Array] | None = None) -> RunResult:

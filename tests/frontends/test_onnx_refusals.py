@@ -289,3 +289,8 @@ def test_mutated_files_are_read_or_refused_and_never_crash() -> None:
         except TinycError:
             refused += 1
     assert refused > 50
+
+
+def test_a_name_that_is_not_text_is_one_clear_line() -> None:
+    content = network(True).SerializeToString()
+    assert "not UTF-8" in unreadable(content.replace(b"GlobalAveragePool", b"GlobalAverage\xff\xfe\xfdl"))

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from tinyc.api import Model, find_target, load, load_quantized
-from tinyc.cli.options import layout_option, numerics_option, parse_shapes, target_options
+from tinyc.api import Model, find_target, limited, load, load_quantized
+from tinyc.cli.options import budget_options, layout_option, numerics_option, parse_shapes, target_options
 from tinyc.cli.pass_options import pass_options, take_pass_options
 from tinyc.cli.quantize_options import progress_bar, quantize_options, take_quantize_options
 from tinyc.driver.pipeline import CompileOptions, pipeline
@@ -29,6 +29,7 @@ from tinyc.report.text import summary_lines
 @click.option("--name", help="Prefix of all C names and file names.  [default: from the model's file name]")
 @numerics_option
 @layout_option
+@budget_options
 @click.option("--keep-float-io", is_flag=True, help="Keep QUANTIZE and DEQUANTIZE at a float32 boundary; the default is int8 in and out.")
 @click.option("-p", "--passes", help="Pass pipeline instead of the default one, e.g. 'a,b{option=value}'; see `tinyc passes`.")
 @click.option("--no-measure", is_flag=True, help="Do not ask arm-none-eabi-gcc for code and stack bytes.")
@@ -44,6 +45,9 @@ def compile_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    ram_bytes: int | None,
+    flash_bytes: int | None,
+    optimize: str,
     keep_float_io: bool,
     passes: str | None,
     no_measure: bool,
@@ -55,7 +59,8 @@ def compile_command(
     The folder then holds NAME.h, NAME.c, NAME_weights.c, the headers they need, CMakeLists.txt and report.json. With --stop-after the
     IR behind that pass is printed instead, and nothing is written.
     """
-    target, options = find_target(target_name, target_file), take_pass_options(arguments)
+    target = limited(find_target(target_name, target_file), ram_bytes, flash_bytes)
+    options = take_pass_options(arguments)
     loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout)
     if options.stop_after is not None:
         choices = CompileOptions(profile_of(numerics or loaded.default_numerics), name, keep_float_io, passes)
@@ -70,6 +75,7 @@ def compile_command(
         keep_float_io=keep_float_io,
         passes=passes,
         measure=not no_measure,
+        optimize=optimize,
         insertions=options.inserted(),
         instruments=options.instruments(),
     )

@@ -59,3 +59,31 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise UsageError(f"expected NAME=SIZES such as image=1,3,96,96, got {printable(text)}")
         shapes[name] = tuple(int(part) for part in parts)
     return shapes
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, with K or M for 1024 and 1024 * 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes; a click error for anything else."""
+        text = str(value)
+        factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper(), 1)
+        digits = text[:-1] if factor > 1 else text
+        if not digits.isdecimal() or not 0 < int(digits) * factor < 1 << 40:
+            self.fail(f"{printable(text)} is no size such as 65536, 64K or 1M", param, ctx)
+        return int(digits) * factor
+
+
+def budget_options(command: Decorated) -> Decorated:
+    """`--ram`, `--flash` and `--optimize`."""
+    command = click.option(
+        "--optimize",
+        type=click.Choice(["ram", "speed"]),
+        default="ram",
+        show_default=True,
+        help="Least RAM, or the fewest instructions that the RAM allows: layers are streamed only as far as needed.",
+    )(command)
+    command = click.option("--flash", "flash_bytes", type=Size(), help="Flash that the network may use; default: the target's.")(command)
+    return click.option("--ram", "ram_bytes", type=Size(), help="RAM that the network may use, e.g. 64K; default: the target's.")(command)

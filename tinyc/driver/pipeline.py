@@ -20,6 +20,8 @@ class CompileOptions:
     passes: str | None = None
     measure: bool = field(default=True)
     """Whether the target's compiler, if it is there, measures code and stack bytes for the report."""
+    stream_budget: int = 0
+    """Bytes of arena below which layers are not streamed; 0 streams down to the least peak."""
 
 
 def default_pipeline(options: CompileOptions) -> str:
@@ -36,7 +38,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "eliminate-dead-code",
         "order-operators",
         f"select-kernels{{numerics={profile}}}",
-        "stream-rows",
+        f"stream-rows{{budget={options.stream_budget}}}" if options.stream_budget else "stream-rows",
         "depthwise-in-place",
         "size-im2col",
         "plan-memory",

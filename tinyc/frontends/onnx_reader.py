@@ -84,6 +84,7 @@ def read_onnx(content: bytes, file: str, folder: Path | None, shapes: Shapes | N
         raise ModelError(f"{printable(file)}: {len(graph.node)} nodes, more than any network for a microcontroller")
     if graph.sparse_initializer:
         raise ModelError(f"{printable(file)}: sparse constants are not supported; export dense ones")
+    _require_text([entry.name for entry in (*graph.initializer, *graph.input, *graph.output)], file)
     loader = _Constants(file, folder)
     constants = {tensor.name: loader.array(tensor) for tensor in graph.initializer}
     inputs = _inputs([value for value in graph.input if value.name not in constants], shapes or {}, file)
@@ -112,7 +113,15 @@ def _modern(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int]:
     return model, versions[0]
 
 
+def _require_text(names: Sequence[object], file: str) -> None:
+    """Raises ModelError for a name that is not UTF-8: protobuf hands those over as bytes."""
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError(f"{printable(file)}: damaged: the name {printable(name)} is not UTF-8")
+
+
 def _node(index: int, node: onnx.NodeProto, loader: _Constants, file: str) -> OnnxNode:
+    _require_text([node.op_type, node.domain, node.name, *node.input, *node.output], file)
     op = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
     attributes: dict[str, Any] = {}
     for attribute in node.attribute:

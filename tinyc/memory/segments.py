@@ -83,8 +83,11 @@ def _ring_bytes(part: Sequence[SegmentCall], trace: Trace) -> int:
     return sum(slots * sizes[buffer] for buffer, slots in trace.slots.items())
 
 
-def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int) -> list[Segment]:
-    """The segmentation with the least peak and, among those, the least price; `longest` bounds the calls of one stream."""
+def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int, budget: int = 0) -> list[Segment]:
+    """The segmentation with the least price among those whose peak is at most `budget` bytes, or the least there is if that is more.
+
+    `longest` bounds the calls of one stream.
+    """
     count = len(calls)
     edges: list[list[Segment]] = [[] for _ in range(count + 1)]
     for begin in range(count):
@@ -97,7 +100,7 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
     bottleneck = [0] * (count + 1)
     for end in range(1, count + 1):
         bottleneck[end] = min(max(bottleneck[edge.begin], edge.peak_bytes) for edge in edges[end])
-    limit = bottleneck[count]
+    limit = max(bottleneck[count], budget)
     price: list[int | None] = [0] + [None] * count
     via: list[Segment | None] = [None] * (count + 1)
     for end in range(1, count + 1):

@@ -18,10 +18,11 @@ from tinyc.memory.segments import SegmentBuffer, SegmentCall, choose_segments
 
 @dataclass(frozen=True)
 class StreamRows(ModulePass):
-    """Run chains of calls row by row where it lowers the peak; `longest` bounds the calls of one stream, 1 switches streaming off."""
+    """Run chains of calls row by row where the peak is above `budget` bytes; `longest` bounds the calls of a stream, 1 is none."""
 
     name = "stream-rows"
     longest: int = 12
+    budget: int = 0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         schedule = build_schedule(op)
@@ -38,7 +39,7 @@ class StreamRows(ModulePass):
             private = buffer.kind.data in ("scratch", "accumulator")
             # Scratch and accumulators are counted with their call.
             buffers.append(SegmentBuffer(0 if private else life.size, life.first, last, bool(views_of(buffer))))
-        for segment in choose_segments(calls, buffers, self.longest):
+        for segment in choose_segments(calls, buffers, self.longest, self.budget):
             if segment.end - segment.begin > 1:
                 _merge(schedule.steps[segment.begin : segment.end], ids)
 
