@@ -73,7 +73,7 @@ def supported_ops_markdown() -> str:
     lines = [
         "# Supported operators",
         "",
-        "This file is the output of `tinyc ops`. All tensors have static shapes; activations are int8 with one scale and zero point, or uint8",
+        "This file is the output of `tinyc ops`. Tensors have static shapes; activations are int8 with one scale and zero point, or uint8",
         "where marked, which becomes int8 by a shift of 128. What a rule does not cover is refused with node, attribute, reason and hint.",
         "",
         "## TFLite",

@@ -104,9 +104,7 @@ def addition_plan(
     only: whether the file's tensors are uint8, and whether the operands come in the opposite of the order in which it takes them.
     """
     if profile is Profile.ONNXRUNTIME:
-        return float_addition(
-            input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs, unsigned, swapped
-        )
+        return float_addition(input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs, unsigned, swapped)
     first_ratio = np.float32(input_scales[0]) / np.float32(output_scale)
     second_ratio = np.float32(input_scales[1]) / np.float32(output_scale)
     delegated = all(_MINIMUM_RATIO <= ratio < _LIMIT_RATIO for ratio in (first_ratio, second_ratio))

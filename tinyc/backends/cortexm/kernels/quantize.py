@@ -30,6 +30,4 @@ class QuantizeSpec(KernelSpec):
     def source(self, symbol: str) -> str:
         reciprocal = isinstance(self.plan, ReciprocalQuantization)
         rounding = "tinyc_round" if isinstance(self.plan, EvenDivisionQuantization) else "tinyc_round_half_away"
-        return render(
-            "quantize.c.j2", symbol=symbol, spec=self, plan=self.plan, reciprocal=reciprocal, rounding=rounding, number=c_number
-        )
+        return render("quantize.c.j2", symbol=symbol, spec=self, plan=self.plan, reciprocal=reciprocal, rounding=rounding, number=c_number)
