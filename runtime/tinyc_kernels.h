@@ -27,8 +27,11 @@
 
 #if defined(__GNUC__)
 #define TINYC_NOINLINE __attribute__((noinline))
+/* GCC inlines less in a larger file; a block that is not inlined costs more than its call, since its operands then lie in memory. */
+#define TINYC_INLINE static inline __attribute__((always_inline))
 #else
 #define TINYC_NOINLINE
+#define TINYC_INLINE static inline
 #endif
 
 /* Constants of one output channel, by requantisation. `bias` is the accumulator's start value, input zero point included. */
@@ -37,7 +40,7 @@ typedef struct {
     float scale;
 } tinyc_float_channel;
 
-/* Two roundings; a right shift of 1 to 22 places; `offset` is half a unit plus the zero point, both shifted left by `shift`. */
+/* Two roundings; a right shift of at least one place; `offset` is half a unit plus the zero point, both shifted left by `shift`. */
 typedef struct {
     int32_t bias;
     int32_t multiplier;
@@ -71,7 +74,7 @@ typedef struct {
 #if TINYC_DSP
 
 /* r = four bytes at p, which need not be aligned. */
-static inline uint32_t tinyc_load_word(const int8_t *p)
+TINYC_INLINE uint32_t tinyc_load_word(const int8_t *p)
 {
     uint32_t word;
     memcpy(&word, p, sizeof word);
@@ -79,7 +82,7 @@ static inline uint32_t tinyc_load_word(const int8_t *p)
 }
 
 /* The two bytes at p in the low half, the two at q in the high half. */
-static inline uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
+TINYC_INLINE uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
 {
     uint16_t low, high;
     memcpy(&low, p, sizeof low);
@@ -88,14 +91,14 @@ static inline uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
 }
 
 /* Bytes 0 and 2 of a word as a pair; bytes 1 and 3 as a pair. */
-static inline uint32_t tinyc_even_bytes(uint32_t word)
+TINYC_INLINE uint32_t tinyc_even_bytes(uint32_t word)
 {
     uint32_t pair;
     __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
     return pair;
 }
 
-static inline uint32_t tinyc_odd_bytes(uint32_t word)
+TINYC_INLINE uint32_t tinyc_odd_bytes(uint32_t word)
 {
     uint32_t pair;
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
@@ -103,14 +106,14 @@ static inline uint32_t tinyc_odd_bytes(uint32_t word)
 }
 
 /* The low (high) halves of two words. */
-static inline uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
+TINYC_INLINE uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
 {
     uint32_t pair;
     __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
     return pair;
 }
 
-static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
+TINYC_INLINE uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 {
     uint32_t pair;
     __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(high), "r"(low));
@@ -124,6 +127,8 @@ static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_LOAD_BYTES(register, pointer, index) TINYC_LOAD(register, pointer, index)
 #define TINYC_LOAD_2(first, second, pointer, index) \
     __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=r"(first), "=r"(second) : "r"(pointer), "n"(4 * (index)) : "memory")
+#define TINYC_STORE_2(first, second, pointer, index) \
+    __asm__ volatile("strd %0, %1, [%2, %3]" : : "r"(first), "r"(second), "r"(pointer), "n"(4 * (index)) : "memory")
 #define TINYC_EVEN_BYTES(pair, word) __asm__ volatile("sxtb16 %0, %1" : "=r"(pair) : "r"(word))
 #define TINYC_ODD_BYTES(pair, word) __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word))
 /* Hides where a pointer comes from, so that a loop that runs once stays a loop and its variables get the registers. */
@@ -144,7 +149,7 @@ static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_MAC_HH(accumulator, x, y) __asm__ volatile("smlatt %0, %1, %2, %0" : "+r"(accumulator) : "r"(x), "r"(y))
 
 /* (a * b + 2**31) >> 32 */
-static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
+TINYC_INLINE int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
 {
     int32_t high;
     __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
@@ -152,75 +157,79 @@ static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
 }
 
 /* ((a * b) >> 32) + c */
-static inline int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
+TINYC_INLINE int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
 {
     int32_t sum;
     __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
     return sum;
 }
 
-static inline int32_t tinyc_saturating_add(int32_t a, int32_t b)
+TINYC_INLINE int32_t tinyc_saturating_add(int32_t a, int32_t b)
 {
     int32_t sum;
     __asm__("qadd %0, %1, %2" : "=r"(sum) : "r"(a), "r"(b));
     return sum;
 }
 
-static inline int8_t tinyc_saturate(int32_t value)
+TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 {
     int32_t bounded;
     __asm__("ssat %0, #8, %1" : "=r"(bounded) : "r"(value));
-    return (int8_t)bounded;
+    return bounded;
 }
 
-/* saturate(value >> SHIFT), SHIFT a constant in 1..31. */
+/* bound_to_byte(value >> SHIFT), SHIFT a constant in 1..31. */
 #define TINYC_SATURATE_SHIFTED(result, value, shift) \
     __asm__("ssat %0, #8, %1, asr %2" : "=r"(result) : "r"(value), "n"(shift))
+/* pointer[OFFSET] = value, which is in the range of int8_t; OFFSET is a constant up to 4095. GCC would extend the sign of the value first,
+ * move the stores of two branches behind them, and keep a pointer for each of the offsets. */
+#define TINYC_STORE_BYTE(pointer, offset, value) \
+    __asm__ volatile("strb %0, [%1, %2]" : : "r"(value), "r"(pointer), "n"(offset) : "memory")
 
 #else /* plain C */
 
-static inline uint32_t tinyc_load_word(const int8_t *p)
+TINYC_INLINE uint32_t tinyc_load_word(const int8_t *p)
 {
     return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
 }
 
-static inline uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
+TINYC_INLINE uint32_t tinyc_load_halves(const int8_t *p, const int8_t *q)
 {
     return (uint32_t)(uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)q[0] << 16 | (uint32_t)(uint8_t)q[1] << 24;
 }
 
-static inline int32_t tinyc_low(uint32_t pair)
+TINYC_INLINE int32_t tinyc_low(uint32_t pair)
 {
     return (int16_t)(pair & 0xFFFFu);
 }
 
-static inline int32_t tinyc_high(uint32_t pair)
+TINYC_INLINE int32_t tinyc_high(uint32_t pair)
 {
     return (int16_t)(pair >> 16);
 }
 
-static inline uint32_t tinyc_even_bytes(uint32_t word)
+TINYC_INLINE uint32_t tinyc_even_bytes(uint32_t word)
 {
     return ((uint32_t)(int8_t)(word & 0xFFu) & 0xFFFFu) | (uint32_t)(int8_t)(word >> 16 & 0xFFu) << 16;
 }
 
-static inline uint32_t tinyc_odd_bytes(uint32_t word)
+TINYC_INLINE uint32_t tinyc_odd_bytes(uint32_t word)
 {
     return tinyc_even_bytes(word >> 8);
 }
 
 /* Sums wrap at 32 bits, as the instructions do. */
-static inline int32_t tinyc_wrapping_add(int32_t a, int32_t b)
+TINYC_INLINE int32_t tinyc_wrapping_add(int32_t a, int32_t b)
 {
     return (int32_t)((uint32_t)a + (uint32_t)b);
 }
 
-static inline uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
+TINYC_INLINE uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
 {
     return (low & 0xFFFFu) | high << 16;
 }
 
-static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
+TINYC_INLINE uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 {
     return low >> 16 | (high & 0xFFFF0000u);
 }
@@ -228,6 +237,7 @@ static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_LOAD(register, pointer, index) ((register) = (pointer)[index])
 #define TINYC_LOAD_BYTES(register, pointer, index) ((register) = tinyc_load_word((pointer) + 4 * (index)))
 #define TINYC_LOAD_2(first, second, pointer, index) ((first) = (pointer)[index], (second) = (pointer)[(index) + 1])
+#define TINYC_STORE_2(first, second, pointer, index) ((pointer)[index] = (first), (pointer)[(index) + 1] = (second))
 #define TINYC_EVEN_BYTES(pair, word) ((pair) = tinyc_even_bytes(word))
 #define TINYC_ODD_BYTES(pair, word) ((pair) = tinyc_odd_bytes(word))
 #define TINYC_OPAQUE(pointer) ((void)(pointer))
@@ -242,41 +252,52 @@ static inline uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_MAC_HL(accumulator, x, y) TINYC_SUM_HL(accumulator, x, y, accumulator)
 #define TINYC_MAC_HH(accumulator, x, y) TINYC_SUM_HH(accumulator, x, y, accumulator)
 
-static inline int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
+TINYC_INLINE int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
 {
     return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
 }
 
-static inline int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
+TINYC_INLINE int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
 {
     return tinyc_wrapping_add((int32_t)(((int64_t)a * b) >> 32), c);
 }
 
-static inline int32_t tinyc_saturating_add(int32_t a, int32_t b)
+TINYC_INLINE int32_t tinyc_saturating_add(int32_t a, int32_t b)
 {
     int64_t sum = (int64_t)a + b;
     return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
 }
 
-static inline int8_t tinyc_saturate(int32_t value)
+TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 {
-    return (int8_t)(value > 127 ? 127 : value < -128 ? -128 : value);
+    return value > 127 ? 127 : value < -128 ? -128 : value;
 }
 
-#define TINYC_SATURATE_SHIFTED(result, value, shift) ((result) = tinyc_saturate((value) >> (shift)))
+#define TINYC_SATURATE_SHIFTED(result, value, shift) ((result) = tinyc_bound_to_byte((value) >> (shift)))
+#define TINYC_STORE_BYTE(pointer, offset, value) ((pointer)[offset] = (int8_t)(value))
 
 #endif /* TINYC_DSP */
 
-static inline int8_t tinyc_clamp(int32_t value, int32_t minimum, int32_t maximum)
+TINYC_INLINE int8_t tinyc_saturate(int32_t value)
+{
+    return (int8_t)tinyc_bound_to_byte(value);
+}
+
+TINYC_INLINE int32_t tinyc_bound(int32_t value, int32_t minimum, int32_t maximum)
 {
     value = value < minimum ? minimum : value;
-    return (int8_t)(value > maximum ? maximum : value);
+    return value > maximum ? maximum : value;
+}
+
+TINYC_INLINE int8_t tinyc_clamp(int32_t value, int32_t minimum, int32_t maximum)
+{
+    return (int8_t)tinyc_bound(value, minimum, maximum);
 }
 
 #if TINYC_FPU
 
 /* Nearest integer, halves to even, saturating at the int32 range. Assembly, so that the product before it cannot be fused away. */
-static inline int32_t tinyc_round(float value)
+TINYC_INLINE int32_t tinyc_round(float value)
 {
     int32_t integer;
     __asm__("vcvtr.s32.f32 %0, %1" : "=t"(value) : "t"(value));
@@ -285,7 +306,7 @@ static inline int32_t tinyc_round(float value)
 }
 
 /* *a = round((float)*a * scale), two and four at a time: VMOV moves two registers. */
-static inline void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
+TINYC_INLINE void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
 {
     __asm__("vmov s14, s15, %0, %1\n\t"
             "vcvt.f32.s32 s14, s14\n\t"
@@ -300,7 +321,7 @@ static inline void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
             : "s14", "s15");
 }
 
-static inline void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, float scale)
+TINYC_INLINE void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, float scale)
 {
     __asm__("vmov s12, s13, %0, %1\n\t"
             "vmov s14, s15, %2, %3\n\t"
@@ -325,7 +346,7 @@ static inline void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d,
 
 #else
 
-static inline int32_t tinyc_round(float value)
+TINYC_INLINE int32_t tinyc_round(float value)
 {
     if (value >= 2147483648.0f) {
         return INT32_MAX;
@@ -333,13 +354,13 @@ static inline int32_t tinyc_round(float value)
     return value <= -2147483648.0f ? INT32_MIN : (int32_t)lrintf(value);
 }
 
-static inline void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
+TINYC_INLINE void tinyc_scale_2(int32_t *a, int32_t *b, float scale)
 {
     *a = tinyc_round((float)*a * scale);
     *b = tinyc_round((float)*b * scale);
 }
 
-static inline void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, float scale)
+TINYC_INLINE void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, float scale)
 {
     tinyc_scale_2(a, b, scale);
     tinyc_scale_2(c, d, scale);
@@ -347,19 +368,19 @@ static inline void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d,
 
 #endif /* TINYC_FPU */
 
-static inline int32_t tinyc_scale(int32_t accumulator, float scale)
+TINYC_INLINE int32_t tinyc_scale(int32_t accumulator, float scale)
 {
     return tinyc_round((float)accumulator * scale);
 }
 
 /* Half away from zero instead of half up: what must be added to value before an arithmetic shift with half a unit. */
-static inline int32_t tinyc_sign(int32_t value)
+TINYC_INLINE int32_t tinyc_sign(int32_t value)
 {
     return value >> 31;
 }
 
 /* gemmlowp's two roundings with any shifts; the left shift wraps at 32 bits. */
-static inline int32_t tinyc_scale_general(int32_t accumulator, const tinyc_general_channel *channel)
+TINYC_INLINE int32_t tinyc_scale_general(int32_t accumulator, const tinyc_general_channel *channel)
 {
     int32_t shifted = (int32_t)((uint32_t)accumulator << channel->left);
     int32_t high = (int32_t)(((int64_t)shifted * channel->multiplier + ((int64_t)1 << 30)) >> 31);
@@ -372,21 +393,24 @@ static inline int32_t tinyc_scale_general(int32_t accumulator, const tinyc_gener
 /* One step of the convolution's inner loop: a pair of values of two channels times the same pair of 1 to 4 columns.
  *
  * The names are the caller's variables: `weights` and `patch` are walked, a0.. and b0.. are the accumulators of the two channels.
- * INDEX is the step, STRIDE the number of interleaved columns in `patch`; both are constants.
+ * INDEX is the step, STRIDE the number of interleaved columns in `patch`; both are constants. Weights are int8, to be unpacked, or pairs.
+ * The first step may start all accumulators with what the last column's hold, which saves copying it.
  */
-#define TINYC_STEP_WEIGHTS(index) \
+#define TINYC_NARROW_WEIGHTS(index) \
     TINYC_LOAD(first, weights, index); \
     TINYC_ODD_BYTES(second, first); \
     TINYC_EVEN_BYTES(first, first)
+#define TINYC_WIDE_WEIGHTS(index) TINYC_LOAD_2(first, second, weights, 2 * (index))
 #define TINYC_STEP_COLUMN(n, value) \
     TINYC_MAC_2(a##n, value, first); \
     TINYC_MAC_2(b##n, value, second)
+#define TINYC_FIRST_COLUMN(n, value, last) \
+    TINYC_SUM_2(a##n, value, first, a##last); \
+    TINYC_SUM_2(b##n, value, second, b##last)
 #define TINYC_STEP_1(index, stride) \
-    TINYC_STEP_WEIGHTS(index); \
     TINYC_LOAD(left, patch, (index) * (stride)); \
     TINYC_STEP_COLUMN(0, left)
 #define TINYC_STEP_2(index, stride) \
-    TINYC_STEP_WEIGHTS(index); \
     TINYC_LOAD_2(left, right, patch, (index) * (stride)); \
     TINYC_STEP_COLUMN(0, left); \
     TINYC_STEP_COLUMN(1, right)
@@ -399,9 +423,27 @@ static inline int32_t tinyc_scale_general(int32_t accumulator, const tinyc_gener
     TINYC_LOAD_2(left, right, patch, (index) * (stride) + 2); \
     TINYC_STEP_COLUMN(2, left); \
     TINYC_STEP_COLUMN(3, right)
+#define TINYC_FIRST_1(index, stride) TINYC_STEP_1(index, stride)
+#define TINYC_FIRST_2(index, stride) \
+    TINYC_LOAD_2(left, right, patch, (index) * (stride)); \
+    TINYC_FIRST_COLUMN(0, left, 1); \
+    TINYC_STEP_COLUMN(1, right)
+#define TINYC_FIRST_3(index, stride) \
+    TINYC_LOAD_2(left, right, patch, (index) * (stride)); \
+    TINYC_FIRST_COLUMN(0, left, 2); \
+    TINYC_FIRST_COLUMN(1, right, 2); \
+    TINYC_LOAD(left, patch, (index) * (stride) + 2); \
+    TINYC_STEP_COLUMN(2, left)
+#define TINYC_FIRST_4(index, stride) \
+    TINYC_LOAD_2(left, right, patch, (index) * (stride)); \
+    TINYC_FIRST_COLUMN(0, left, 3); \
+    TINYC_FIRST_COLUMN(1, right, 3); \
+    TINYC_LOAD_2(left, right, patch, (index) * (stride) + 2); \
+    TINYC_FIRST_COLUMN(2, left, 3); \
+    TINYC_STEP_COLUMN(3, right)
 
 /* Unpacks `words` words of int8 at `source` to int16 pairs (bytes 0 and 2, then 1 and 3 of each word), `stride` words apart. */
-static inline void tinyc_unpack(const int8_t *source, uint32_t *pairs, int32_t words, int32_t stride)
+TINYC_INLINE void tinyc_unpack(const int8_t *source, uint32_t *pairs, int32_t words, int32_t stride)
 {
     for (; words >= 4; words -= 4) {
         uint32_t first = tinyc_load_word(source);
@@ -428,13 +470,13 @@ static inline void tinyc_unpack(const int8_t *source, uint32_t *pairs, int32_t w
     }
 }
 
-static inline uint32_t tinyc_pair(int32_t low, int32_t high)
+TINYC_INLINE uint32_t tinyc_pair(int32_t low, int32_t high)
 {
     return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
 }
 
 /* Gathers one channel (two neighbouring channels) of 2 * `count` pixels that are `pitch` bytes apart, as pairs. */
-static inline void tinyc_gather_1(const int8_t *source, int32_t pitch, uint32_t *pairs, int32_t count)
+TINYC_INLINE void tinyc_gather_1(const int8_t *source, int32_t pitch, uint32_t *pairs, int32_t count)
 {
     for (; count >= 4; count -= 4) {
         pairs[0] = tinyc_pair(source[0], source[pitch]);
@@ -450,7 +492,7 @@ static inline void tinyc_gather_1(const int8_t *source, int32_t pitch, uint32_t 
     }
 }
 
-static inline void tinyc_gather_2(const int8_t *source, int32_t pitch, uint32_t *first, int32_t distance, int32_t count)
+TINYC_INLINE void tinyc_gather_2(const int8_t *source, int32_t pitch, uint32_t *first, int32_t distance, int32_t count)
 {
     uint32_t word;
     for (; count >= 4; count -= 4) {
@@ -479,7 +521,7 @@ static inline void tinyc_gather_2(const int8_t *source, int32_t pitch, uint32_t 
 }
 
 /* Four channels; their planes are `distance` words apart. */
-static inline void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t *first, int32_t distance, int32_t count)
+TINYC_INLINE void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t *first, int32_t distance, int32_t count)
 {
     for (; count >= 2; count -= 2) {
         uint32_t left = tinyc_load_word(source);
@@ -513,32 +555,44 @@ static inline void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t 
     }
 }
 
-static inline void tinyc_fill(uint32_t *target, uint32_t value, int32_t count)
+TINYC_INLINE void tinyc_fill(uint32_t *target, uint32_t value, int32_t count)
 {
     for (; count > 0; count--) {
         *target++ = value;
     }
 }
 
+/* Two words of int8 weights at `weights` + INDEX to four pairs at `pairs` + 2 * INDEX; INDEX is a constant. */
+#define TINYC_UNPACK_2(index) \
+    TINYC_LOAD_2(first, second, weights, index); \
+    TINYC_ODD_BYTES(odd, first); \
+    TINYC_EVEN_BYTES(first, first); \
+    TINYC_STORE_2(first, odd, pairs, 2 * (index)); \
+    TINYC_ODD_BYTES(odd, second); \
+    TINYC_EVEN_BYTES(second, second); \
+    TINYC_STORE_2(second, odd, pairs, 2 * (index) + 2)
+
 /* Unpacks `count` words of int8 weights to twice as many pairs. */
-static inline void tinyc_unpack_weights(const uint32_t *weights, uint32_t *pairs, int32_t count)
+TINYC_INLINE void tinyc_unpack_weights(const uint32_t *weights, uint32_t *pairs, int32_t count)
 {
-    for (; count >= 3; count -= 3) {
-        uint32_t first = weights[0], second = weights[1], third = weights[2];
-        pairs[0] = tinyc_even_bytes(first);
-        pairs[1] = tinyc_odd_bytes(first);
-        pairs[2] = tinyc_even_bytes(second);
-        pairs[3] = tinyc_odd_bytes(second);
-        pairs[4] = tinyc_even_bytes(third);
-        pairs[5] = tinyc_odd_bytes(third);
-        weights += 3;
-        pairs += 6;
+    uint32_t first, second, odd;
+    for (; count >= 4; count -= 4) {
+        TINYC_UNPACK_2(0);
+        TINYC_UNPACK_2(2);
+        weights += 4;
+        pairs += 8;
     }
-    for (; count > 0; count--) {
-        uint32_t word = *weights++;
-        pairs[0] = tinyc_even_bytes(word);
-        pairs[1] = tinyc_odd_bytes(word);
-        pairs += 2;
+    if (count >= 2) {
+        TINYC_UNPACK_2(0);
+        weights += 2;
+        pairs += 4;
+        count -= 2;
+    }
+    if (count != 0) {
+        TINYC_LOAD(first, weights, 0);
+        TINYC_ODD_BYTES(odd, first);
+        TINYC_EVEN_BYTES(first, first);
+        TINYC_STORE_2(first, odd, pairs, 0);
     }
 }
 

@@ -28,6 +28,7 @@ VALID = (
     + buffer("scratch", "scratch", 1, 8, 1, alignment=8)
     + buffer("sums", "accumulator", 1, 16, 1, alignment=8)
     + buffer("total", "tensor", 1, 4, 1)
+    + '%t = mcu.table {suffix = "s", c_type = "int8_t", fields = [#nn.dense<[1], i8, values [0]>]}\n'
     + "%view = mcu.view %out {rows = 1 : i64, row_bytes = 32 : i64}\n"
     + "mcu.stream {\n"
     + f'mcu.call %in to %ring {{form = "row", accesses = [{ROWS}], {CALL}}}\n'
@@ -74,6 +75,9 @@ CASES = {
     "stream with a whole-tensor call": (SECOND, SECOND.replace('"row"', '"tensor"'), "a stream of several calls works by rows"),
     "order in a stream": (FIRST + SECOND, SECOND + FIRST, "reads a buffer that a later call computes"),
     "inner buffer used outside": (" %out to %total acc", " %ring to %total acc", "inner buffer ring of a stream is used outside it"),
+    "table suffix": ('suffix = "s"', 'suffix = "s[1];x"', "suffix must be"),
+    "table type": ('c_type = "int8_t"', 'c_type = "int8_t evil; int"', "c_type must be"),
+    "empty table": ("fields = [#nn.dense<[1], i8, values [0]>]", "fields = []", "at least one field"),
     "input is no buffer": ("mcu.call %view to %total", "mcu.call %t to %total", "mcu.region|does not match|type"),
 }
 
@@ -86,9 +90,6 @@ def test_the_undamaged_module_verifies() -> None:
 def test_is_invalid(case: str) -> None:
     old, new, message = CASES[case]
     damaged = VALID.replace(old, new)
-    if case == "input is no buffer":
-        table = '%t = mcu.table {suffix = "s", c_type = "int8_t", fields = []}\n'
-        damaged = damaged.replace("builtin.module {\n", "builtin.module {\n" + table)
     assert damaged != VALID
     with pytest.raises(ModelError, match=message):
         parse_module(damaged)
@@ -105,8 +106,7 @@ def test_views_lead_back_to_their_buffer() -> None:
     views = [op for op in module.ops if op.name == "mcu.view"]
     assert buffer_of(views[0].results[0]).layer.data == "out"
     assert row_shape(views[0].results[0]) == (1, 32)
-    tables = parse_module('builtin.module { %t = mcu.table {suffix = "s", c_type = "int8_t", fields = []} }')
-    (table,) = tables.ops
+    (table,) = (op for op in module.ops if op.name == "mcu.table")
     for question in (buffer_of, row_shape):
         with pytest.raises(VerifyException, match=r"expected the result of mcu\.buffer or mcu\.view"):
             question(table.results[0])

@@ -43,7 +43,7 @@ def random_case(random: np.random.Generator, profile: Profile) -> Case:
     stride, dilation = int(random.choice([1, 1, 2, 3])), int(random.choice([1, 1, 1, 2, 3]))
     depth, channels = int(random.choice([1, 2, 3, 4, 5, 7, 8, 11, 16, 30])), int(random.choice([1, 2, 3, 4, 7, 8]))
     pad = int(random.integers(0, kernel_width * dilation))
-    output_width = int(random.integers(1, 10))
+    output_width = int(random.choice([*range(1, 10), 11, 13, 16, 18, 24, 25]))
     span = (kernel_width - 1) * dilation + 1
     # Anything from an input narrower than the kernel to one with columns that no output needs.
     input_width = max(1, (output_width - 1) * stride + span - pad - int(random.integers(-2, span)))
@@ -77,7 +77,8 @@ def random_case(random: np.random.Generator, profile: Profile) -> Case:
         stride,
         dilation,
         pad,
-        int(random.integers(1, 5)),
+        int(random.choice([1, 2, 3, 4, 8, 8, 12, output_width])),
+        weights_are_wide=random.random() < 0.3,
     )
     assert spec.direct == direct
     inputs = rows[0] if direct else rows
@@ -110,6 +111,8 @@ def test_random_cases_cover_every_output_form_and_both_variants() -> None:
     specs = [case.spec for case in cases if isinstance(case.spec, ConvSpec)]
     assert {spec.output_stage.form for spec in specs} == set(OutputForm)
     assert {spec.direct for spec in specs} == {False, True}
+    assert {(spec.hoisted, spec.weights_are_wide) for spec in specs} == {(False, False), (True, False), (False, True)}
+    assert {sum(times for times, _ in spec.passes) for spec in specs if spec.hoisted} >= {1, 2, 3}
 
 
 def test_scratch_grows_with_columns_and_covers_the_patches() -> None:
@@ -126,3 +129,24 @@ def test_weights_of_another_shape_are_refused() -> None:
     assert isinstance(case.spec, ConvSpec)
     with pytest.raises(ValueError, match="shape"):
         pack(case.spec, np.zeros((3, 9, 9, 3), np.int8), None, requantization)
+
+
+@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
+@pytest.mark.parametrize(("width", "columns"), [(16, 8), (24, 8), (25, 8), (27, 12), (26, 26)])
+def test_every_division_of_a_row_into_passes_and_tiles_gives_the_same_outputs(width: int, columns: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(width * columns)
+    weights = random.integers(-127, 128, (3, 3, 3, 5)).astype(np.int8)
+    rows: list[npt.NDArray[np.int8] | None] = [random.integers(-128, 128, (width, 5)).astype(np.int8) for _ in range(3)]
+    accumulators = accumulate(rows, weights, 3, width, 1, 1, 1)
+    requantization = random_requantization(random, Profile.LITERT, accumulators)
+    stage = plan_output_stage(requantization, weights.reshape(3, -1), None, 3)
+    spec = ConvSpec(stage, width, 5, width, 3, 3, 3, 3, pad_left=1, columns=columns)
+    assert spec.hoisted
+    check_on_host([Case(spec, pack(spec, weights, None, requantization), rows, requantization.apply(accumulators))], tmp_path)
+
+
+def test_columns_that_leave_tiles_half_filled_in_the_middle_of_a_row_are_refused() -> None:
+    stage = random_case(np.random.default_rng(6), Profile.LITERT).spec
+    assert isinstance(stage, ConvSpec)
+    with pytest.raises(ValueError, match="columns"):
+        ConvSpec(stage.output_stage, 16, 8, 16, 8, 3, 3, 0, pad_left=1, columns=6)

@@ -89,3 +89,29 @@ def test_other_bounds_than_the_spec_s_are_refused() -> None:
     weights = np.ones((1, 4), dtype=np.int8)
     with pytest.raises(ValueError, match="bounds"):
         channel_table(OutputStage(OutputForm.FLOAT, 5, 0, 127), requantization(Profile.LITERT, [0.01]), weights, None, 0)
+
+
+def test_a_channel_with_a_constant_output_does_not_need_the_general_form() -> None:
+    random = np.random.default_rng(4)
+    weights = random.integers(-127, 128, (5, 9)).astype(np.int8)
+    weights[1:] = 0
+    bias = np.array([50, -3000, 7, 2**29, -(2**29)], dtype=np.int32)
+    rule = requantization(Profile.TFLM, [0.01, 1.5, 1e-9, 0.7, 1e-8])
+    stage = plan_output_stage(rule, weights, bias, 0)
+    assert stage.form is OutputForm.SHIFT
+    table = channel_table(stage, rule, weights, bias, 0).values
+    for channel in range(5):
+        reach = 128 * int(np.abs(weights[channel].astype(np.int64)).sum())
+        accumulators = np.arange(-reach, reach + 1, dtype=np.int64) + int(bias[channel])
+        product = (2 * accumulators * int(table["multiplier"][channel]) + 2**31) >> 32
+        outputs = (product + (product >> 31) + int(table["offset"][channel])) >> int(table["shift"][channel])
+        everywhere = np.zeros((accumulators.size, 5), dtype=np.int64)
+        everywhere[:, channel] = accumulators
+        assert np.array_equal(np.clip(outputs, -128, 127), rule.apply(everywhere)[:, channel])
+
+
+@pytest.mark.parametrize(("scale", "form"), [(1.5 * 2.0**-24, OutputForm.SHIFT), (1.5 * 2.0**-27, OutputForm.GENERAL)])
+def test_large_right_shifts_are_exact_where_their_offset_fits(scale: float, form: OutputForm) -> None:
+    weights = np.full((1, 9), 100, dtype=np.int8)
+    between_two_levels = np.array([int(2.5 / scale)], dtype=np.int32)
+    assert plan_output_stage(requantization(Profile.TFLM, [scale], zero_point=-128), weights, between_two_levels, 0).form is form

@@ -40,7 +40,9 @@ def default_pipeline(options: CompileOptions) -> str:
         f"select-kernels{{numerics={profile}}}",
         f"stream-rows{{budget={options.stream_budget}}}" if options.stream_budget else "stream-rows",
         "depthwise-in-place",
+        "merge-rows",
         "size-im2col",
+        "widen-weights",
         "plan-memory",
     ]
     return ",".join(passes)

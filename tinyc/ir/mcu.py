@@ -6,6 +6,7 @@ row by row: the last call pulls the rows that it needs from the calls before it,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, IntegerAttr, StringAttr, i64
@@ -172,6 +173,12 @@ class TableOp(IRDLOperation):
     fields = prop_def(ArrayAttr[DenseAttr])
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "attr-dict"
+
+    def verify_(self) -> None:
+        # Both become parts of C text, and IR text can come from anywhere.
+        require(re.fullmatch(r"[a-z][a-z0-9_]*", self.suffix.data) is not None, "suffix must be a lower-case C identifier")
+        require(re.fullmatch(r"[a-z][a-z0-9_]*", self.c_type.data) is not None, "c_type must be the name of a C type")
+        require(len(self.fields) >= 1, "a table needs at least one field")
 
     @property
     def size_bytes(self) -> int:

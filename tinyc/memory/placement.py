@@ -57,7 +57,7 @@ _ORDERS: tuple[Callable[[int, Buffer], tuple[int, ...]], ...] = (
 )
 
 
-def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0, attempts: int = 400) -> Placement:
+def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0, attempts: int = 3000) -> Placement:
     """The best placement of five greedy orders and, while it is above `bound`, of `attempts` perturbed ones (fixed seed).
 
     Each order is placed by first fit at the lowest allowed offset.

@@ -38,7 +38,9 @@ PASSES: dict[str, PassEntry] = {
     "select-kernels": PassEntry("tinyc.backends.cortexm.select_kernels", "SelectKernels", "nn to mcu"),
     "stream-rows": PassEntry("tinyc.passes.stream_rows", "StreamRows", "mcu"),
     "depthwise-in-place": PassEntry("tinyc.backends.cortexm.depthwise_in_place", "DepthwiseInPlace", "mcu"),
+    "merge-rows": PassEntry("tinyc.backends.cortexm.merge_rows", "MergeRows", "mcu"),
     "size-im2col": PassEntry("tinyc.backends.cortexm.size_im2col", "SizeIm2col", "mcu"),
+    "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),
 }
 """In the order in which `tinyc compile` runs them."""

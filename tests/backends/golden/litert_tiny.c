@@ -20,37 +20,43 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_4(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
 {
     const tinyc_integer_channel *const end = channel + 8;
+    const uint32_t *end_1 = matrix + 4;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0, a2 = a0, a3 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0, b2 = b0, b3 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 4;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1, a2, b2, a3, b3;
+        a3 = channel[0].bias;
+        b3 = channel[1].bias;
         do {
-            TINYC_STEP_4(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_4(0, 4);
             weights += 1;
             patch += 4;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_add(a0, channel->multiplier, channel->offset);
-        output[0] = tinyc_clamp(a0 >> 5, 3, 127);
-        a1 = tinyc_multiply_high_add(a1, channel->multiplier, channel->offset);
-        output[8] = tinyc_clamp(a1 >> 5, 3, 127);
-        a2 = tinyc_multiply_high_add(a2, channel->multiplier, channel->offset);
-        output[16] = tinyc_clamp(a2 >> 5, 3, 127);
-        a3 = tinyc_multiply_high_add(a3, channel->multiplier, channel->offset);
-        output[24] = tinyc_clamp(a3 >> 5, 3, 127);
-        channel++;
-        b0 = tinyc_multiply_high_add(b0, channel->multiplier, channel->offset);
-        output[1] = tinyc_clamp(b0 >> 5, 3, 127);
-        b1 = tinyc_multiply_high_add(b1, channel->multiplier, channel->offset);
-        output[9] = tinyc_clamp(b1 >> 5, 3, 127);
-        b2 = tinyc_multiply_high_add(b2, channel->multiplier, channel->offset);
-        output[17] = tinyc_clamp(b2 >> 5, 3, 127);
-        b3 = tinyc_multiply_high_add(b3, channel->multiplier, channel->offset);
-        output[25] = tinyc_clamp(b3 >> 5, 3, 127);
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset;
+            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 5, 3, 127));
+            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 5, 3, 127));
+            a2 = tinyc_multiply_high_add(a2, multiplier, offset);
+            TINYC_STORE_BYTE(output, 16, tinyc_bound(a2 >> 5, 3, 127));
+            a3 = tinyc_multiply_high_add(a3, multiplier, offset);
+            TINYC_STORE_BYTE(output, 24, tinyc_bound(a3 >> 5, 3, 127));
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
+            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 5, 3, 127));
+            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
+            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 5, 3, 127));
+            b2 = tinyc_multiply_high_add(b2, multiplier, offset);
+            TINYC_STORE_BYTE(output, 17, tinyc_bound(b2 >> 5, 3, 127));
+            b3 = tinyc_multiply_high_add(b3, multiplier, offset);
+            TINYC_STORE_BYTE(output, 25, tinyc_bound(b3 >> 5, 3, 127));
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -60,29 +66,35 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_2(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
 {
     const tinyc_integer_channel *const end = channel + 8;
+    const uint32_t *end_1 = matrix + 4;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 4;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1;
+        a1 = channel[0].bias;
+        b1 = channel[1].bias;
         do {
-            TINYC_STEP_2(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_2(0, 4);
             weights += 1;
             patch += 4;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_add(a0, channel->multiplier, channel->offset);
-        output[0] = tinyc_clamp(a0 >> 5, 3, 127);
-        a1 = tinyc_multiply_high_add(a1, channel->multiplier, channel->offset);
-        output[8] = tinyc_clamp(a1 >> 5, 3, 127);
-        channel++;
-        b0 = tinyc_multiply_high_add(b0, channel->multiplier, channel->offset);
-        output[1] = tinyc_clamp(b0 >> 5, 3, 127);
-        b1 = tinyc_multiply_high_add(b1, channel->multiplier, channel->offset);
-        output[9] = tinyc_clamp(b1 >> 5, 3, 127);
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset;
+            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 5, 3, 127));
+            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 5, 3, 127));
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
+            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 5, 3, 127));
+            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
+            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 5, 3, 127));
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -93,7 +105,7 @@ static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *w
     uint32_t *const matrix = (uint32_t *)scratch;
     int32_t tile;
     for (tile = 0; tile < 1; tile++) {
-        tiny_conv_1x1_gather(input + 0, matrix);
+        tiny_conv_1x1_gather(input, matrix);
         tiny_conv_1x1_gather(input + 2, matrix + 1);
         tiny_conv_1x1_gather(input + 4, matrix + 2);
         tiny_conv_1x1_gather(input + 6, matrix + 3);
@@ -101,7 +113,7 @@ static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *w
         output += 32;
         input += 8;
     }
-    tiny_conv_1x1_gather(input + 0, matrix);
+    tiny_conv_1x1_gather(input, matrix);
     tiny_conv_1x1_gather(input + 2, matrix + 1);
     tiny_conv_1x1_columns_2(matrix, output, weights, channels);
 }
@@ -147,18 +159,21 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         TINYC_LOAD(left, plane, 10);
         TINYC_MAC_LH(a2, left, w1);
         TINYC_MAC_2(a3, left, w1);
-        a0 = tinyc_multiply_high_add(a0, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a0, a0, 6);
-        output[0] = (int8_t)a0;
-        a1 = tinyc_multiply_high_add(a1, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a1, a1, 6);
-        output[8] = (int8_t)a1;
-        a2 = tinyc_multiply_high_add(a2, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a2, a2, 6);
-        output[16] = (int8_t)a2;
-        a3 = tinyc_multiply_high_add(a3, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a3, a3, 6);
-        output[24] = (int8_t)a3;
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset;
+            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a0, a0, 6);
+            TINYC_STORE_BYTE(output, 0, a0);
+            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a1, a1, 6);
+            TINYC_STORE_BYTE(output, 8, a1);
+            a2 = tinyc_multiply_high_add(a2, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a2, a2, 6);
+            TINYC_STORE_BYTE(output, 16, a2);
+            a3 = tinyc_multiply_high_add(a3, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a3, a3, 6);
+            TINYC_STORE_BYTE(output, 24, a3);
+        }
         output += 32;
         plane += 2;
     }
@@ -184,12 +199,15 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         TINYC_MAC_LH(a0, right, w1);
         TINYC_MAC_HL(a1, left, w0);
         TINYC_MAC_2(a1, right, w1);
-        a0 = tinyc_multiply_high_add(a0, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a0, a0, 6);
-        output[0] = (int8_t)a0;
-        a1 = tinyc_multiply_high_add(a1, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a1, a1, 6);
-        output[8] = (int8_t)a1;
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset;
+            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a0, a0, 6);
+            TINYC_STORE_BYTE(output, 0, a0);
+            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a1, a1, 6);
+            TINYC_STORE_BYTE(output, 8, a1);
+        }
     }
 }
 
@@ -247,48 +265,57 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
 {
     const tinyc_integer_channel *const end = channel + 2;
+    const uint32_t *end_1 = matrix + 16;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0, a2 = a0, a3 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0, b2 = b0, b3 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 16;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1, a2, b2, a3, b3;
+        a3 = channel[0].bias;
+        b3 = channel[1].bias;
         do {
-            TINYC_STEP_4(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_4(0, 4);
+            TINYC_NARROW_WEIGHTS(1);
             TINYC_STEP_4(1, 4);
+            TINYC_NARROW_WEIGHTS(2);
             TINYC_STEP_4(2, 4);
+            TINYC_NARROW_WEIGHTS(3);
             TINYC_STEP_4(3, 4);
             weights += 4;
             patch += 16;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_add(a0, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a0, a0, 7);
-        output[0] = (int8_t)a0;
-        a1 = tinyc_multiply_high_add(a1, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a1, a1, 7);
-        output[2] = (int8_t)a1;
-        a2 = tinyc_multiply_high_add(a2, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a2, a2, 7);
-        output[4] = (int8_t)a2;
-        a3 = tinyc_multiply_high_add(a3, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a3, a3, 7);
-        output[6] = (int8_t)a3;
-        channel++;
-        b0 = tinyc_multiply_high_add(b0, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(b0, b0, 7);
-        output[1] = (int8_t)b0;
-        b1 = tinyc_multiply_high_add(b1, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(b1, b1, 7);
-        output[3] = (int8_t)b1;
-        b2 = tinyc_multiply_high_add(b2, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(b2, b2, 7);
-        output[5] = (int8_t)b2;
-        b3 = tinyc_multiply_high_add(b3, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(b3, b3, 7);
-        output[7] = (int8_t)b3;
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset;
+            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a0, a0, 7);
+            TINYC_STORE_BYTE(output, 0, a0);
+            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a1, a1, 7);
+            TINYC_STORE_BYTE(output, 2, a1);
+            a2 = tinyc_multiply_high_add(a2, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a2, a2, 7);
+            TINYC_STORE_BYTE(output, 4, a2);
+            a3 = tinyc_multiply_high_add(a3, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a3, a3, 7);
+            TINYC_STORE_BYTE(output, 6, a3);
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
+            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(b0, b0, 7);
+            TINYC_STORE_BYTE(output, 1, b0);
+            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(b1, b1, 7);
+            TINYC_STORE_BYTE(output, 3, b1);
+            b2 = tinyc_multiply_high_add(b2, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(b2, b2, 7);
+            TINYC_STORE_BYTE(output, 5, b2);
+            b3 = tinyc_multiply_high_add(b3, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(b3, b3, 7);
+            TINYC_STORE_BYTE(output, 7, b3);
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -298,36 +325,45 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
 {
     const tinyc_integer_channel *const end = channel + 2;
+    const uint32_t *end_1 = matrix + 16;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 16;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1;
+        a1 = channel[0].bias;
+        b1 = channel[1].bias;
         do {
-            TINYC_STEP_2(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_2(0, 4);
+            TINYC_NARROW_WEIGHTS(1);
             TINYC_STEP_2(1, 4);
+            TINYC_NARROW_WEIGHTS(2);
             TINYC_STEP_2(2, 4);
+            TINYC_NARROW_WEIGHTS(3);
             TINYC_STEP_2(3, 4);
             weights += 4;
             patch += 16;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_add(a0, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a0, a0, 7);
-        output[0] = (int8_t)a0;
-        a1 = tinyc_multiply_high_add(a1, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(a1, a1, 7);
-        output[2] = (int8_t)a1;
-        channel++;
-        b0 = tinyc_multiply_high_add(b0, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(b0, b0, 7);
-        output[1] = (int8_t)b0;
-        b1 = tinyc_multiply_high_add(b1, channel->multiplier, channel->offset);
-        TINYC_SATURATE_SHIFTED(b1, b1, 7);
-        output[3] = (int8_t)b1;
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset;
+            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a0, a0, 7);
+            TINYC_STORE_BYTE(output, 0, a0);
+            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(a1, a1, 7);
+            TINYC_STORE_BYTE(output, 2, a1);
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
+            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(b0, b0, 7);
+            TINYC_STORE_BYTE(output, 1, b0);
+            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(b1, b1, 7);
+            TINYC_STORE_BYTE(output, 3, b1);
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -338,7 +374,7 @@ static void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t 
     uint32_t *const matrix = (uint32_t *)scratch;
     int32_t tile;
     for (tile = 0; tile < 1; tile++) {
-        tiny_conv_1x1_2_gather(input + 0, matrix);
+        tiny_conv_1x1_2_gather(input, matrix);
         tiny_conv_1x1_2_gather(input + 8, matrix + 1);
         tiny_conv_1x1_2_gather(input + 16, matrix + 2);
         tiny_conv_1x1_2_gather(input + 24, matrix + 3);
@@ -346,7 +382,7 @@ static void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t 
         output += 8;
         input += 32;
     }
-    tiny_conv_1x1_2_gather(input + 0, matrix);
+    tiny_conv_1x1_2_gather(input, matrix);
     tiny_conv_1x1_2_gather(input + 8, matrix + 1);
     tiny_conv_1x1_2_columns_2(matrix, output, weights, channels);
 }
@@ -472,9 +508,12 @@ static void tiny_fully_connected_reduction_finish(const int32_t *accumulator, in
     (void)weights;
     for (i = 0; i < 3; i++) {
         int32_t sum = accumulator[i];
-        sum = tinyc_multiply_high_add(sum, channels->multiplier, channels->offset);
-        TINYC_SATURATE_SHIFTED(sum, sum, 8);
-        output[i] = (int8_t)sum;
+        {
+            const int32_t multiplier = channels->multiplier, offset = channels->offset;
+            sum = tinyc_multiply_high_add(sum, multiplier, offset);
+            TINYC_SATURATE_SHIFTED(sum, sum, 8);
+            TINYC_STORE_BYTE(output + i, 0, sum);
+        }
         channels++;
     }
 }

@@ -20,45 +20,51 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_4(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_shift_channel *channel)
 {
     const tinyc_shift_channel *const end = channel + 8;
+    const uint32_t *end_1 = matrix + 4;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0, a2 = a0, a3 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0, b2 = b0, b3 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 4;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1, a2, b2, a3, b3;
+        a3 = channel[0].bias;
+        b3 = channel[1].bias;
         do {
-            TINYC_STEP_4(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_4(0, 4);
             weights += 1;
             patch += 4;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_rounded(2 * a0, channel->multiplier);
-        a0 += tinyc_sign(a0);
-        output[0] = tinyc_clamp((a0 + channel->offset) >> channel->shift, 3, 127);
-        a1 = tinyc_multiply_high_rounded(2 * a1, channel->multiplier);
-        a1 += tinyc_sign(a1);
-        output[8] = tinyc_clamp((a1 + channel->offset) >> channel->shift, 3, 127);
-        a2 = tinyc_multiply_high_rounded(2 * a2, channel->multiplier);
-        a2 += tinyc_sign(a2);
-        output[16] = tinyc_clamp((a2 + channel->offset) >> channel->shift, 3, 127);
-        a3 = tinyc_multiply_high_rounded(2 * a3, channel->multiplier);
-        a3 += tinyc_sign(a3);
-        output[24] = tinyc_clamp((a3 + channel->offset) >> channel->shift, 3, 127);
-        channel++;
-        b0 = tinyc_multiply_high_rounded(2 * b0, channel->multiplier);
-        b0 += tinyc_sign(b0);
-        output[1] = tinyc_clamp((b0 + channel->offset) >> channel->shift, 3, 127);
-        b1 = tinyc_multiply_high_rounded(2 * b1, channel->multiplier);
-        b1 += tinyc_sign(b1);
-        output[9] = tinyc_clamp((b1 + channel->offset) >> channel->shift, 3, 127);
-        b2 = tinyc_multiply_high_rounded(2 * b2, channel->multiplier);
-        b2 += tinyc_sign(b2);
-        output[17] = tinyc_clamp((b2 + channel->offset) >> channel->shift, 3, 127);
-        b3 = tinyc_multiply_high_rounded(2 * b3, channel->multiplier);
-        b3 += tinyc_sign(b3);
-        output[25] = tinyc_clamp((b3 + channel->offset) >> channel->shift, 3, 127);
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset, shift = channel->shift;
+            a0 = tinyc_multiply_high_rounded(2 * a0, multiplier);
+            a0 += tinyc_sign(a0);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound((a0 + offset) >> shift, 3, 127));
+            a1 = tinyc_multiply_high_rounded(2 * a1, multiplier);
+            a1 += tinyc_sign(a1);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound((a1 + offset) >> shift, 3, 127));
+            a2 = tinyc_multiply_high_rounded(2 * a2, multiplier);
+            a2 += tinyc_sign(a2);
+            TINYC_STORE_BYTE(output, 16, tinyc_bound((a2 + offset) >> shift, 3, 127));
+            a3 = tinyc_multiply_high_rounded(2 * a3, multiplier);
+            a3 += tinyc_sign(a3);
+            TINYC_STORE_BYTE(output, 24, tinyc_bound((a3 + offset) >> shift, 3, 127));
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset, shift = (channel + 1)->shift;
+            b0 = tinyc_multiply_high_rounded(2 * b0, multiplier);
+            b0 += tinyc_sign(b0);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound((b0 + offset) >> shift, 3, 127));
+            b1 = tinyc_multiply_high_rounded(2 * b1, multiplier);
+            b1 += tinyc_sign(b1);
+            TINYC_STORE_BYTE(output, 9, tinyc_bound((b1 + offset) >> shift, 3, 127));
+            b2 = tinyc_multiply_high_rounded(2 * b2, multiplier);
+            b2 += tinyc_sign(b2);
+            TINYC_STORE_BYTE(output, 17, tinyc_bound((b2 + offset) >> shift, 3, 127));
+            b3 = tinyc_multiply_high_rounded(2 * b3, multiplier);
+            b3 += tinyc_sign(b3);
+            TINYC_STORE_BYTE(output, 25, tinyc_bound((b3 + offset) >> shift, 3, 127));
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -68,33 +74,39 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_2(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_shift_channel *channel)
 {
     const tinyc_shift_channel *const end = channel + 8;
+    const uint32_t *end_1 = matrix + 4;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 4;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1;
+        a1 = channel[0].bias;
+        b1 = channel[1].bias;
         do {
-            TINYC_STEP_2(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_2(0, 4);
             weights += 1;
             patch += 4;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_rounded(2 * a0, channel->multiplier);
-        a0 += tinyc_sign(a0);
-        output[0] = tinyc_clamp((a0 + channel->offset) >> channel->shift, 3, 127);
-        a1 = tinyc_multiply_high_rounded(2 * a1, channel->multiplier);
-        a1 += tinyc_sign(a1);
-        output[8] = tinyc_clamp((a1 + channel->offset) >> channel->shift, 3, 127);
-        channel++;
-        b0 = tinyc_multiply_high_rounded(2 * b0, channel->multiplier);
-        b0 += tinyc_sign(b0);
-        output[1] = tinyc_clamp((b0 + channel->offset) >> channel->shift, 3, 127);
-        b1 = tinyc_multiply_high_rounded(2 * b1, channel->multiplier);
-        b1 += tinyc_sign(b1);
-        output[9] = tinyc_clamp((b1 + channel->offset) >> channel->shift, 3, 127);
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset, shift = channel->shift;
+            a0 = tinyc_multiply_high_rounded(2 * a0, multiplier);
+            a0 += tinyc_sign(a0);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound((a0 + offset) >> shift, 3, 127));
+            a1 = tinyc_multiply_high_rounded(2 * a1, multiplier);
+            a1 += tinyc_sign(a1);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound((a1 + offset) >> shift, 3, 127));
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset, shift = (channel + 1)->shift;
+            b0 = tinyc_multiply_high_rounded(2 * b0, multiplier);
+            b0 += tinyc_sign(b0);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound((b0 + offset) >> shift, 3, 127));
+            b1 = tinyc_multiply_high_rounded(2 * b1, multiplier);
+            b1 += tinyc_sign(b1);
+            TINYC_STORE_BYTE(output, 9, tinyc_bound((b1 + offset) >> shift, 3, 127));
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -105,7 +117,7 @@ static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *w
     uint32_t *const matrix = (uint32_t *)scratch;
     int32_t tile;
     for (tile = 0; tile < 1; tile++) {
-        tiny_conv_1x1_gather(input + 0, matrix);
+        tiny_conv_1x1_gather(input, matrix);
         tiny_conv_1x1_gather(input + 2, matrix + 1);
         tiny_conv_1x1_gather(input + 4, matrix + 2);
         tiny_conv_1x1_gather(input + 6, matrix + 3);
@@ -113,7 +125,7 @@ static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *w
         output += 32;
         input += 8;
     }
-    tiny_conv_1x1_gather(input + 0, matrix);
+    tiny_conv_1x1_gather(input, matrix);
     tiny_conv_1x1_gather(input + 2, matrix + 1);
     tiny_conv_1x1_columns_2(matrix, output, weights, channels);
 }
@@ -159,18 +171,21 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         TINYC_LOAD(left, plane, 10);
         TINYC_MAC_LH(a2, left, w1);
         TINYC_MAC_2(a3, left, w1);
-        a0 = tinyc_multiply_high_rounded(2 * a0, channel->multiplier);
-        a0 += tinyc_sign(a0);
-        output[0] = tinyc_saturate((a0 + channel->offset) >> channel->shift);
-        a1 = tinyc_multiply_high_rounded(2 * a1, channel->multiplier);
-        a1 += tinyc_sign(a1);
-        output[8] = tinyc_saturate((a1 + channel->offset) >> channel->shift);
-        a2 = tinyc_multiply_high_rounded(2 * a2, channel->multiplier);
-        a2 += tinyc_sign(a2);
-        output[16] = tinyc_saturate((a2 + channel->offset) >> channel->shift);
-        a3 = tinyc_multiply_high_rounded(2 * a3, channel->multiplier);
-        a3 += tinyc_sign(a3);
-        output[24] = tinyc_saturate((a3 + channel->offset) >> channel->shift);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset, shift = channel->shift;
+            a0 = tinyc_multiply_high_rounded(2 * a0, multiplier);
+            a0 += tinyc_sign(a0);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound_to_byte((a0 + offset) >> shift));
+            a1 = tinyc_multiply_high_rounded(2 * a1, multiplier);
+            a1 += tinyc_sign(a1);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound_to_byte((a1 + offset) >> shift));
+            a2 = tinyc_multiply_high_rounded(2 * a2, multiplier);
+            a2 += tinyc_sign(a2);
+            TINYC_STORE_BYTE(output, 16, tinyc_bound_to_byte((a2 + offset) >> shift));
+            a3 = tinyc_multiply_high_rounded(2 * a3, multiplier);
+            a3 += tinyc_sign(a3);
+            TINYC_STORE_BYTE(output, 24, tinyc_bound_to_byte((a3 + offset) >> shift));
+        }
         output += 32;
         plane += 2;
     }
@@ -196,12 +211,15 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         TINYC_MAC_LH(a0, right, w1);
         TINYC_MAC_HL(a1, left, w0);
         TINYC_MAC_2(a1, right, w1);
-        a0 = tinyc_multiply_high_rounded(2 * a0, channel->multiplier);
-        a0 += tinyc_sign(a0);
-        output[0] = tinyc_saturate((a0 + channel->offset) >> channel->shift);
-        a1 = tinyc_multiply_high_rounded(2 * a1, channel->multiplier);
-        a1 += tinyc_sign(a1);
-        output[8] = tinyc_saturate((a1 + channel->offset) >> channel->shift);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset, shift = channel->shift;
+            a0 = tinyc_multiply_high_rounded(2 * a0, multiplier);
+            a0 += tinyc_sign(a0);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound_to_byte((a0 + offset) >> shift));
+            a1 = tinyc_multiply_high_rounded(2 * a1, multiplier);
+            a1 += tinyc_sign(a1);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound_to_byte((a1 + offset) >> shift));
+        }
     }
 }
 
@@ -259,48 +277,57 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_shift_channel *channel)
 {
     const tinyc_shift_channel *const end = channel + 2;
+    const uint32_t *end_1 = matrix + 16;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0, a2 = a0, a3 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0, b2 = b0, b3 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 16;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1, a2, b2, a3, b3;
+        a3 = channel[0].bias;
+        b3 = channel[1].bias;
         do {
-            TINYC_STEP_4(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_4(0, 4);
+            TINYC_NARROW_WEIGHTS(1);
             TINYC_STEP_4(1, 4);
+            TINYC_NARROW_WEIGHTS(2);
             TINYC_STEP_4(2, 4);
+            TINYC_NARROW_WEIGHTS(3);
             TINYC_STEP_4(3, 4);
             weights += 4;
             patch += 16;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_rounded(2 * a0, channel->multiplier);
-        a0 += tinyc_sign(a0);
-        output[0] = tinyc_saturate((a0 + channel->offset) >> channel->shift);
-        a1 = tinyc_multiply_high_rounded(2 * a1, channel->multiplier);
-        a1 += tinyc_sign(a1);
-        output[2] = tinyc_saturate((a1 + channel->offset) >> channel->shift);
-        a2 = tinyc_multiply_high_rounded(2 * a2, channel->multiplier);
-        a2 += tinyc_sign(a2);
-        output[4] = tinyc_saturate((a2 + channel->offset) >> channel->shift);
-        a3 = tinyc_multiply_high_rounded(2 * a3, channel->multiplier);
-        a3 += tinyc_sign(a3);
-        output[6] = tinyc_saturate((a3 + channel->offset) >> channel->shift);
-        channel++;
-        b0 = tinyc_multiply_high_rounded(2 * b0, channel->multiplier);
-        b0 += tinyc_sign(b0);
-        output[1] = tinyc_saturate((b0 + channel->offset) >> channel->shift);
-        b1 = tinyc_multiply_high_rounded(2 * b1, channel->multiplier);
-        b1 += tinyc_sign(b1);
-        output[3] = tinyc_saturate((b1 + channel->offset) >> channel->shift);
-        b2 = tinyc_multiply_high_rounded(2 * b2, channel->multiplier);
-        b2 += tinyc_sign(b2);
-        output[5] = tinyc_saturate((b2 + channel->offset) >> channel->shift);
-        b3 = tinyc_multiply_high_rounded(2 * b3, channel->multiplier);
-        b3 += tinyc_sign(b3);
-        output[7] = tinyc_saturate((b3 + channel->offset) >> channel->shift);
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset, shift = channel->shift;
+            a0 = tinyc_multiply_high_rounded(2 * a0, multiplier);
+            a0 += tinyc_sign(a0);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound_to_byte((a0 + offset) >> shift));
+            a1 = tinyc_multiply_high_rounded(2 * a1, multiplier);
+            a1 += tinyc_sign(a1);
+            TINYC_STORE_BYTE(output, 2, tinyc_bound_to_byte((a1 + offset) >> shift));
+            a2 = tinyc_multiply_high_rounded(2 * a2, multiplier);
+            a2 += tinyc_sign(a2);
+            TINYC_STORE_BYTE(output, 4, tinyc_bound_to_byte((a2 + offset) >> shift));
+            a3 = tinyc_multiply_high_rounded(2 * a3, multiplier);
+            a3 += tinyc_sign(a3);
+            TINYC_STORE_BYTE(output, 6, tinyc_bound_to_byte((a3 + offset) >> shift));
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset, shift = (channel + 1)->shift;
+            b0 = tinyc_multiply_high_rounded(2 * b0, multiplier);
+            b0 += tinyc_sign(b0);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound_to_byte((b0 + offset) >> shift));
+            b1 = tinyc_multiply_high_rounded(2 * b1, multiplier);
+            b1 += tinyc_sign(b1);
+            TINYC_STORE_BYTE(output, 3, tinyc_bound_to_byte((b1 + offset) >> shift));
+            b2 = tinyc_multiply_high_rounded(2 * b2, multiplier);
+            b2 += tinyc_sign(b2);
+            TINYC_STORE_BYTE(output, 5, tinyc_bound_to_byte((b2 + offset) >> shift));
+            b3 = tinyc_multiply_high_rounded(2 * b3, multiplier);
+            b3 += tinyc_sign(b3);
+            TINYC_STORE_BYTE(output, 7, tinyc_bound_to_byte((b3 + offset) >> shift));
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -310,36 +337,45 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
     const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_shift_channel *channel)
 {
     const tinyc_shift_channel *const end = channel + 2;
+    const uint32_t *end_1 = matrix + 16;
+    TINYC_OPAQUE(end_1);
     do {
         const uint32_t *patch = matrix;
         uint32_t first, second, left, right;
-        int32_t a0 = channel[0].bias, a1 = a0;
-        int32_t b0 = channel[1].bias, b1 = b0;
-        const uint32_t *patch_end;
-        patch_end = patch + 16;
-        TINYC_OPAQUE(patch_end);
+        int32_t a0, b0, a1, b1;
+        a1 = channel[0].bias;
+        b1 = channel[1].bias;
         do {
-            TINYC_STEP_2(0, 4);
+            TINYC_NARROW_WEIGHTS(0);
+            TINYC_FIRST_2(0, 4);
+            TINYC_NARROW_WEIGHTS(1);
             TINYC_STEP_2(1, 4);
+            TINYC_NARROW_WEIGHTS(2);
             TINYC_STEP_2(2, 4);
+            TINYC_NARROW_WEIGHTS(3);
             TINYC_STEP_2(3, 4);
             weights += 4;
             patch += 16;
-        } while (patch != patch_end);
-        a0 = tinyc_multiply_high_rounded(2 * a0, channel->multiplier);
-        a0 += tinyc_sign(a0);
-        output[0] = tinyc_saturate((a0 + channel->offset) >> channel->shift);
-        a1 = tinyc_multiply_high_rounded(2 * a1, channel->multiplier);
-        a1 += tinyc_sign(a1);
-        output[2] = tinyc_saturate((a1 + channel->offset) >> channel->shift);
-        channel++;
-        b0 = tinyc_multiply_high_rounded(2 * b0, channel->multiplier);
-        b0 += tinyc_sign(b0);
-        output[1] = tinyc_saturate((b0 + channel->offset) >> channel->shift);
-        b1 = tinyc_multiply_high_rounded(2 * b1, channel->multiplier);
-        b1 += tinyc_sign(b1);
-        output[3] = tinyc_saturate((b1 + channel->offset) >> channel->shift);
-        channel++;
+        } while (patch != end_1);
+        {
+            const int32_t multiplier = channel->multiplier, offset = channel->offset, shift = channel->shift;
+            a0 = tinyc_multiply_high_rounded(2 * a0, multiplier);
+            a0 += tinyc_sign(a0);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound_to_byte((a0 + offset) >> shift));
+            a1 = tinyc_multiply_high_rounded(2 * a1, multiplier);
+            a1 += tinyc_sign(a1);
+            TINYC_STORE_BYTE(output, 2, tinyc_bound_to_byte((a1 + offset) >> shift));
+        }
+        {
+            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset, shift = (channel + 1)->shift;
+            b0 = tinyc_multiply_high_rounded(2 * b0, multiplier);
+            b0 += tinyc_sign(b0);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound_to_byte((b0 + offset) >> shift));
+            b1 = tinyc_multiply_high_rounded(2 * b1, multiplier);
+            b1 += tinyc_sign(b1);
+            TINYC_STORE_BYTE(output, 3, tinyc_bound_to_byte((b1 + offset) >> shift));
+        }
+        channel += 2;
         output += 2;
     } while (channel != end);
 }
@@ -350,7 +386,7 @@ static void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t 
     uint32_t *const matrix = (uint32_t *)scratch;
     int32_t tile;
     for (tile = 0; tile < 1; tile++) {
-        tiny_conv_1x1_2_gather(input + 0, matrix);
+        tiny_conv_1x1_2_gather(input, matrix);
         tiny_conv_1x1_2_gather(input + 8, matrix + 1);
         tiny_conv_1x1_2_gather(input + 16, matrix + 2);
         tiny_conv_1x1_2_gather(input + 24, matrix + 3);
@@ -358,7 +394,7 @@ static void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t 
         output += 8;
         input += 32;
     }
-    tiny_conv_1x1_2_gather(input + 0, matrix);
+    tiny_conv_1x1_2_gather(input, matrix);
     tiny_conv_1x1_2_gather(input + 8, matrix + 1);
     tiny_conv_1x1_2_columns_2(matrix, output, weights, channels);
 }
@@ -492,9 +528,12 @@ static void tiny_fully_connected_reduction_finish(const int32_t *accumulator, in
     (void)weights;
     for (i = 0; i < 3; i++) {
         int32_t sum = accumulator[i];
-        sum = tinyc_multiply_high_rounded(2 * sum, channels->multiplier);
-        sum += tinyc_sign(sum);
-        output[i] = tinyc_saturate((sum + channels->offset) >> channels->shift);
+        {
+            const int32_t multiplier = channels->multiplier, offset = channels->offset, shift = channels->shift;
+            sum = tinyc_multiply_high_rounded(2 * sum, multiplier);
+            sum += tinyc_sign(sum);
+            TINYC_STORE_BYTE(output + i, 0, tinyc_bound_to_byte((sum + offset) >> shift));
+        }
         channels++;
     }
 }

@@ -14,15 +14,32 @@ from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.backends.cortexm.kernels.conv import MAXIMUM_COLUMNS, ConvSpec
+from tinyc.backends.cortexm.kernels.conv import TILE_COLUMNS, ConvSpec
 from tinyc.ir.mcu import StreamOp
-from tinyc.ir.schedule import build_schedule
+from tinyc.ir.schedule import Schedule, build_schedule
+from tinyc.memory.placement import lower_bound, place
+
+_MOST_COLUMNS = 64
+"""More columns at a time would hardly save instructions."""
 
 
-def columns_for(spec: ConvSpec, budget_bytes: int) -> int:
-    """The most columns whose patches fit `budget_bytes` of scratch; at least 1."""
-    fitting = [columns for columns in range(1, MAXIMUM_COLUMNS + 1) if replace(spec, columns=columns).scratch_bytes <= budget_bytes]
-    return max(fitting, default=1)
+def columns_for(spec: ConvSpec, budget_bytes: int, several_tiles_bytes: int) -> int:
+    """The columns with the fewest instructions, and of those the fewest; at least 1.
+
+    Patches of one tile of columns may take `budget_bytes` of scratch, those of several tiles `several_tiles_bytes`.
+    """
+    choices = [
+        *range(1, TILE_COLUMNS + 1),
+        *range(2 * TILE_COLUMNS, _MOST_COLUMNS + 1, TILE_COLUMNS),
+        min(spec.output_width, _MOST_COLUMNS),
+    ]
+    specs = [replace(spec, columns=columns) for columns in sorted(set(choices)) if columns <= max(spec.output_width, TILE_COLUMNS)]
+    fitting = [choice for choice in specs if choice.scratch_bytes <= (several_tiles_bytes if choice.hoisted else budget_bytes)]
+    return min(fitting, key=lambda choice: choice.estimated_instructions, default=specs[0]).columns
+
+
+_SHARES = (100, 95, 90, 80, 70)
+"""Percentages of the limit that wide convolutions are tried with, until the buffers can be placed within the limit."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +51,36 @@ class SizeIm2col(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for step in build_schedule(op).steps:
-            self._apply_columns(step, 0)
+            _apply_columns(step, 0, 0)
         narrow = build_schedule(op)
-        limit = max(narrow.step_bounds, default=0) * (100 + self.slack) // 100
-        for step, bound in zip(narrow.steps, narrow.step_bounds, strict=True):
-            scratches = {buffer for call in step.calls if (buffer := scratch_of(call)) is not None}
-            self._apply_columns(step, limit - bound + sum(buffer.size_bytes for buffer in scratches))
+        limit = _arena_bytes(narrow) * (100 + self.slack) // 100
+        others = [bound - _scratch_bytes(step) for step, bound in zip(narrow.steps, narrow.step_bounds, strict=True)]
+        for share in _SHARES:
+            for step, other in zip(narrow.steps, others, strict=True):
+                _apply_columns(step, limit - other, limit * share // 100 - other)
+            # Bounds of single steps do not see that buffers of neighbouring steps may not lie beside each other.
+            if _arena_bytes(build_schedule(op)) <= limit:
+                return
 
-    def _apply_columns(self, step: StreamOp, budget_bytes: int) -> None:
-        """Sets the columns of the step's convolutions and its scratch, which all calls of a step share."""
-        needs: dict[object, int] = {}
-        for call in step.calls:
-            spec = decode_kernel(call.kernel)
-            if isinstance(spec, ConvSpec):
-                spec = replace(spec, columns=columns_for(spec, budget_bytes))
-                set_kernel(call, spec)
-            scratch = scratch_of(call)
-            if scratch is not None:
-                needs[scratch] = max(needs.get(scratch, 0), spec.scratch_bytes)
-                resize_scratch(scratch, needs[scratch])
+
+def _scratch_bytes(step: StreamOp) -> int:
+    scratches = {scratch_of(call) for call in step.calls}
+    return sum(buffer.size_bytes for buffer in scratches if buffer is not None)
+
+
+def _arena_bytes(schedule: Schedule) -> int:
+    return place(schedule.lives, schedule.overlaps, lower_bound(schedule.lives, schedule.step_bounds)).arena_bytes
+
+
+def _apply_columns(step: StreamOp, budget_bytes: int, several_tiles_bytes: int) -> None:
+    """Sets the columns of the step's convolutions and its scratch, which all calls of a step share."""
+    needs: dict[object, int] = {}
+    for call in step.calls:
+        spec = decode_kernel(call.kernel)
+        if isinstance(spec, ConvSpec):
+            spec = replace(spec, columns=columns_for(spec, budget_bytes, several_tiles_bytes))
+            set_kernel(call, spec)
+        scratch = scratch_of(call)
+        if scratch is not None:
+            needs[scratch] = max(needs.get(scratch, 0), spec.scratch_bytes)
+            resize_scratch(scratch, needs[scratch])

@@ -21,8 +21,13 @@ from tinyc.numerics.requantize import ChannelRequantization
 
 _UNROLLED_AT_MOST = 16
 _LOOP_STEPS = range(12, 5, -1)
+_NARROW_STEP, _WIDE_STEP = {1: 6, 2: 8, 3: 11, 4: 13}, {1: 4, 2: 6, 3: 9, 4: 11}
+"""Instructions of one step by the columns of a tile, with weights that are still to be unpacked and with int16 weights."""
+_TILE_CONSTANTS, _UNPACKING = 20, 25
+"""Further instructions of a tile, and of unpacking the weights of two channels, besides what grows with the pairs."""
 
-MAXIMUM_COLUMNS = 4
+TILE_COLUMNS = 4
+"""Columns whose accumulators fit the registers."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,9 @@ class ConvSpec(KernelSpec):
     """One output row of a convolution.
 
     The rows passed in are those under the kernel, so vertical stride, dilation and padding are the caller's. Columns right of the
-    input are padding like those left of it. `columns` is the number of output columns gathered at a time, 1 to 4: fewer need less
-    scratch and more instructions.
+    input are padding like those left of it. `columns` is the number of output columns gathered at a time: up to 4 are one tile, for
+    which weights are unpacked as they are used; several tiles share weights that are unpacked to scratch once for all of them. Fewer
+    columns need less scratch and more instructions.
 
     A 1x1 convolution with stride 1 and no padding takes a plain pointer instead of a window; its "row" may then be any number of pixels
     that lie one after the other, for instance several rows or a whole tensor.
@@ -48,9 +54,11 @@ class ConvSpec(KernelSpec):
     stride_width: int = 1
     dilation_width: int = 1
     pad_left: int = 0
-    columns: int = MAXIMUM_COLUMNS
+    columns: int = TILE_COLUMNS
     rows_padded: bool = False
     """Whether some output row reaches above or below the input, so that a row passed in can be NULL."""
+    weights_are_wide: bool = False
+    """Whether the table of weights holds int16 pairs, ready to be multiplied, instead of int8."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -59,8 +67,8 @@ class ConvSpec(KernelSpec):
         sizes = (self.input_width, self.input_channels, self.output_width, self.output_channels, self.kernel_height, self.kernel_width)
         if min(*sizes, self.stride_width, self.dilation_width) < 1 or self.pad_left < 0:
             raise ValueError(f"sizes, strides and dilations must be positive and padding not negative: {self}")
-        if not 1 <= self.columns <= MAXIMUM_COLUMNS:
-            raise ValueError(f"columns must be 1 to {MAXIMUM_COLUMNS}, but is {self.columns}")
+        if self.columns < 1 or (self.columns > TILE_COLUMNS and self.columns % TILE_COLUMNS and self.columns < self.output_width):
+            raise ValueError(f"columns must be 1 to {TILE_COLUMNS}, a multiple of {TILE_COLUMNS} or the whole row, but is {self.columns}")
 
     @property
     def family(self) -> str:
@@ -86,7 +94,24 @@ class ConvSpec(KernelSpec):
     @property
     def tile_columns(self) -> int:
         """Output columns that share one pass over the weights."""
-        return min(self.columns, self.output_width)
+        return min(self.columns, self.output_width, TILE_COLUMNS)
+
+    @property
+    def hoisted(self) -> bool:
+        """Whether weights are unpacked to scratch, once for all tiles of a pass, instead of in each tile."""
+        return min(self.columns, self.output_width) > TILE_COLUMNS and not self.weights_are_wide
+
+    @property
+    def pairs_of_weights(self) -> bool:
+        """Whether the inner loop finds weights as int16 pairs."""
+        return self.hoisted or self.weights_are_wide
+
+    @property
+    def passes(self) -> list[tuple[int, int]]:
+        """How a row is divided: (repetitions, columns gathered at a time)."""
+        gathered = min(self.columns, self.output_width) if self.hoisted else self.tile_columns
+        full, rest = divmod(self.output_width, gathered)
+        return [(repetitions, columns) for repetitions, columns in ((full, gathered), (1, rest)) if repetitions and columns]
 
     @property
     def runs_per_row(self) -> int:
@@ -105,12 +130,14 @@ class ConvSpec(KernelSpec):
 
     @property
     def scratch_bytes(self) -> int:
-        return self.matrix_words * 4 + self.border_bytes
+        unpacked = 8 * len(self.pairs) if self.hoisted else 0
+        return self.matrix_words * 4 + unpacked + self.border_bytes
 
     @property
     def matrix_words(self) -> int:
         """Words of the gathered patches, rounded up to 8 bytes."""
-        return -(-len(self.pairs) * self.tile_columns // 2) * 2
+        tiles = -(-self.passes[0][1] // self.tile_columns)
+        return -(-len(self.pairs) * self.tile_columns * tiles // 2) * 2
 
     @cached_property
     def _layout(self) -> tuple[list[tuple[int, int | None]], list[tuple[int, int, bool]]]:
@@ -156,6 +183,20 @@ class ConvSpec(KernelSpec):
         exact = next((steps for steps in _LOOP_STEPS if count % steps == 0), None)
         return [(exact, count // exact)] if exact else [(8, count // 8), (count % 8, 1)]
 
+    @property
+    def estimated_instructions(self) -> int:
+        """About how many instructions one row takes on a Cortex-M4, gathering left out: for comparing values of `columns`."""
+        pairs, step = len(self.pairs), _WIDE_STEP if self.pairs_of_weights else _NARROW_STEP
+        iterations = self.loops[0][1]
+        looping = 7 * iterations if iterations > 1 else 3
+        total = 0
+        for repetitions, gathered in self.passes:
+            full, rest = divmod(gathered, self.tile_columns)
+            tiles = [self.tile_columns] * full + ([rest] if rest else [])
+            work = sum(step[columns] * pairs + looping + 6 * columns + _TILE_CONSTANTS for columns in tiles)
+            total += repetitions * (work + (9 * pairs // 2 + _UNPACKING if self.hoisted else 0))
+        return total * -(-self.output_channels // 2)
+
     def source(self, symbol: str) -> str:
         return render("conv.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
 
@@ -181,5 +222,12 @@ def pack(
     high = [matrix.shape[1] if high is None else high for _, high in spec.pairs]
     channel_pairs = padded.reshape(-1, 2, padded.shape[1])
     words = np.stack([channel_pairs[:, 0, low], channel_pairs[:, 1, low], channel_pairs[:, 0, high], channel_pairs[:, 1, high]], axis=-1)
-    table = Table("weights", "uint32_t", np.ascontiguousarray(words).view("<u4").reshape(-1).astype(np.uint32))
+    packed = np.ascontiguousarray(words).view("<u4").reshape(-1).astype(np.uint32)
+    table = Table("weights", "uint32_t", widen(packed) if spec.weights_are_wide else packed)
     return table, channel_table(spec.output_stage, requantization, matrix, bias, spec.input_zero_point, multiple=2)
+
+
+def widen(packed: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Words of four int8 weights as two int16 pairs each: bytes 0 and 2, then bytes 1 and 3."""
+    pairs = packed.astype("<u4").view(np.int8).reshape(-1, 2, 2).swapaxes(1, 2).astype("<i2")
+    return np.ascontiguousarray(pairs).reshape(-1).view("<u4").astype(np.uint32)

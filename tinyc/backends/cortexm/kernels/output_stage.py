@@ -26,7 +26,7 @@ class OutputForm(str, Enum):
     FLOAT = "float"
     """`litert`: one float32 multiplication."""
     SHIFT = "shift"
-    """`tflm`: rounding multiplication and rounding right shift by 1 to 22 places."""
+    """`tflm`: rounding multiplication and rounding right shift by at least one place, or a constant."""
     INTEGER = "integer"
     """`litert`: one integer multiplication, proved equal for every reachable accumulator of every channel."""
     MIXED = "mixed"
@@ -101,6 +101,38 @@ def _accumulator_ranges(weights: npt.NDArray[np.int8], start: Integers) -> tuple
     return start - 128 * positive + 127 * negative, start + 127 * positive - 128 * negative
 
 
+@dataclass(frozen=True)
+class _ShiftConstants:
+    """What `tinyc_shift_channel` holds besides the bias, (C,) each, and for which channels it gives the rule's outputs."""
+
+    multipliers: Integers
+    offsets: Integers
+    shifts: Integers
+    exact: npt.NDArray[np.bool_]
+
+
+def _shift_constants(requantization: ChannelRequantization, low: Integers, high: Integers) -> _ShiftConstants:
+    """The SHIFT form of channels whose accumulators lie in low..high, (C,) each.
+
+    The offset, half a unit and the zero point, is added before the shift, so both must stay within int32. Dead channels, whose weights are
+    all zero, come with shifts that do not; as requantisation is monotonic, equal outputs at both ends say that the output is constant.
+    """
+    right = -requantization.shifts.astype(np.int64)
+    bounded = np.clip(right, 1, 30)
+    offsets = (np.int64(1) << (bounded - 1)) + (np.int64(requantization.zero_point) << bounded)
+    # A product with a multiplier below 1 and its rounding never exceed the accumulator's magnitude.
+    reach = np.maximum(np.abs(low), np.abs(high)) + np.abs(offsets) + 1
+    exact = (right == bounded) & (reach < 2**31)
+    least, greatest = requantization.apply(low[None])[0], requantization.apply(high[None])[0]
+    constant = ~exact & (least == greatest)
+    return _ShiftConstants(
+        np.where(constant, 0, requantization.multipliers.astype(np.int64)),
+        np.where(constant, 2 * least.astype(np.int64), offsets),
+        np.where(constant, 1, bounded),
+        exact | constant,
+    )
+
+
 def plan_output_stage(
     requantization: ChannelRequantization,
     weights: npt.NDArray[np.int8],
@@ -118,7 +150,8 @@ def plan_output_stage(
         raise ValueError(f"accumulators can reach {bound}, but must stay below 2**30")
     zero_point, minimum, maximum = requantization.zero_point, requantization.minimum, requantization.maximum
     if requantization.profile is Profile.TFLM:
-        simple = bool(np.all((requantization.shifts <= -1) & (requantization.shifts >= -22)))
+        ranges = _accumulator_ranges(weights, folded_bias(weights, bias, input_zero_point))
+        simple = bool(_shift_constants(requantization, *ranges).exact.all())
         return OutputStage(OutputForm.SHIFT if simple else OutputForm.GENERAL, zero_point, minimum, maximum)
     shift = largest_shift(requantization.scales) if integer else None
     if shift is not None:
@@ -163,12 +196,10 @@ def channel_table(
     if stage.form in (OutputForm.FLOAT, OutputForm.MIXED):
         real["scale"] = requantization.scales
     if stage.form is OutputForm.SHIFT:
-        right = -requantization.shifts.astype(np.int64)
-        if np.any((right < 1) | (right > 22)):
-            raise ValueError("right shifts outside 1..22: the stage must be GENERAL")
-        real["multiplier"] = requantization.multipliers
-        real["shift"] = right
-        real["offset"] = (np.int64(1) << (right - 1)) + (np.int64(stage.zero_point) << right)
+        shifted = _shift_constants(requantization, *_accumulator_ranges(weights, start))
+        if not shifted.exact.all():
+            raise ValueError("not every channel is exact with a right shift: the stage must be GENERAL")
+        real["multiplier"], real["shift"], real["offset"] = shifted.multipliers, shifted.shifts, shifted.offsets
     if stage.form is OutputForm.GENERAL:
         real["multiplier"] = requantization.multipliers
         real["left"] = np.maximum(requantization.shifts, 0)

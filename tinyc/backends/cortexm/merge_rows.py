@@ -1,0 +1,107 @@
+"""merge-rows: 1x1 convolutions over whole tensors take several rows in one call, so that narrow rows leave no half-filled tiles.
+
+A 1x1 convolution does not care where a row ends. Three pixels a row fill three quarters of a tile of four and pay for all weights again in
+each row; one call for all rows does neither. Streamed calls keep their rows: between their neighbours only a few exist at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from tinyc.backends.cortexm.calls import set_kernel
+from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.conv import ConvSpec
+from tinyc.ir.edit import erase
+from tinyc.ir.mcu import CallOp, StreamOp, ViewOp, buffer_of, row_shape
+from tinyc.ir.schedule import build_schedule
+
+
+@dataclass(frozen=True)
+class MergeRows(ModulePass):
+    """Give 1x1 convolutions over whole tensors several rows in one call, for at least `pixels` pixels where the peak allows it."""
+
+    name = "merge-rows"
+    pixels: int = 32
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        schedule = build_schedule(op)
+        limit = max(schedule.step_bounds, default=0)
+        choices: dict[int, list[int]] = {}
+        for number, step in enumerate(schedule.steps):
+            spec = _mergeable(step)
+            if spec is not None:
+                choices[number] = groups_of_rows(row_shape(step.calls[0].output)[0], spec.output_width, self.pixels)
+        originals = {number: _Original.of(schedule.steps[number].calls[0]) for number in choices}
+        while any(choices.values()):
+            for number, groups in choices.items():
+                originals[number].set_rows(groups[0] if groups else 1)
+            bounds = build_schedule(op).step_bounds
+            excessive = [number for number, groups in choices.items() if groups and bounds[number] > limit]
+            if not excessive:
+                return
+            for number in excessive:
+                del choices[number][0]
+                if not choices[number]:
+                    originals[number].set_rows(1)
+
+
+def groups_of_rows(rows: int, width: int, pixels: int) -> list[int]:
+    """How many of `rows` rows of `width` pixels one call may take: the fewest with `pixels` pixels, then ever fewer, but more than 1.
+
+    Only divisors, so that all calls are alike. More rows than needed would only keep input and output from overlapping.
+    """
+    if width >= pixels:
+        return []
+    divisors = [group for group in range(1, rows + 1) if rows % group == 0]
+    enough = next((group for group in divisors if group * width >= pixels), rows)
+    return [group for group in reversed(divisors) if 1 < group <= enough]
+
+
+def _mergeable(step: StreamOp) -> ConvSpec | None:
+    if len(step.calls) != 1:
+        return None
+    call = step.calls[0]
+    spec = decode_kernel(call.kernel)
+    whole = all(buffer_of(value).slots == buffer_of(value).rows for value in (call.inputs[0], call.output))
+    return spec if isinstance(spec, ConvSpec) and spec.direct and whole and row_shape(call.output)[0] > 1 else None
+
+
+@dataclass(frozen=True)
+class _Original:
+    """A call as it was, and how to give it other rows."""
+
+    call: CallOp
+    spec: ConvSpec
+    operands: Mapping[int, SSAValue]
+
+    @staticmethod
+    def of(call: CallOp) -> _Original:
+        spec = decode_kernel(call.kernel)
+        assert isinstance(spec, ConvSpec)
+        positions = {position: value for position, value in enumerate(call.operands) if value in (call.inputs[0], call.output)}
+        return _Original(call, spec, positions)
+
+    def set_rows(self, group: int) -> None:
+        """Lets the call take `group` rows at a time."""
+        step = self.call.parent_op()
+        block = None if step is None else step.parent
+        assert step is not None
+        assert block is not None
+        for position, value in self.operands.items():
+            former = self.call.operands[position]
+            if group == 1:
+                self.call.operands[position] = value
+            else:
+                rows, row_bytes = row_shape(value)
+                view = ViewOp.make(value, rows // group, row_bytes * group)
+                block.insert_ops_before([view], step)
+                self.call.operands[position] = view.result
+            if former is not value and isinstance(former.owner, ViewOp):
+                erase(former.owner)
+        set_kernel(self.call, replace(self.spec, input_width=self.spec.input_width * group, output_width=self.spec.output_width * group))
