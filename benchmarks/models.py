@@ -20,6 +20,9 @@ from tinyc.toolchains.gcc_arm import find_gcc_arm
 
 FEW_SAMPLES = 2
 
+PROFILES = (Profile.LITERT, Profile.TFLM)
+"""The networks are TFLite files; the third profile is that of ONNX files."""
+
 
 def sample_count(case: Case, all_samples: bool) -> int:
     """How many inputs of `case` are run."""
@@ -33,7 +36,7 @@ def measure_all(cases: list[Case], all_samples: bool) -> list[Measurement]:
     measurements = []
     for case in cases:
         for core in CORES:
-            for profile in Profile:
+            for profile in PROFILES:
                 found = measure(case, core, profile.value, sample_count(case, all_samples))
                 measurements.append(found)
                 print(f"{full_rows([found])[0]} compiled in {found.compile_seconds:.1f} s", flush=True)
