@@ -10,7 +10,11 @@ import pytest
 from models import conv_model, conv_options, imported, int8, node_model, tensor
 
 from support.tflite_builder import Op, Tensor, build_model
+from tinyc.driver.compile import compile_module
+from tinyc.driver.pipeline import CompileOptions
 from tinyc.errors import Diagnostic, ModelError, UnsupportedError
+from tinyc.frontends.tflite import import_tflite
+from tinyc.targets import load_target
 
 POOL = {"Padding": 0, "StrideH": 1, "StrideW": 1, "FilterHeight": 2, "FilterWidth": 2, "FusedActivationFunction": 0}
 ADD = {"FusedActivationFunction": 0}
@@ -227,3 +231,13 @@ def test_an_output_that_is_a_constant_without_a_type_in_the_ir_is_refused_like_a
     tensors = [tensor("x", (1, 4)), tensor("y", (1, 4)), tensor("c", (2,), [0.5, 0.25], data=int8(2))]
     (found,) = refusals(build_model(tensors, [Op("ADD", ["x", "x"], ["y"], ADD)], ["x"], ["y", "c"]))
     assert (found.op, found.node, found.attribute) == ("output", "c", "quantization")
+
+
+def test_scales_that_overflow_are_refused_where_code_is_made_of_them() -> None:
+    random = np.random.default_rng(0)
+    weights = Tensor("w", (4, 8), scale=3e38, data=random.integers(-127, 128, (4, 8)).astype(np.int8))
+    tensors = [Tensor("x", (1, 8), scale=3e38), weights, Tensor("y", (1, 4), scale=1.0)]
+    model = build_model(tensors, [Op("FULLY_CONNECTED", ["x", "w", None], ["y"], {})], ["x"], ["y"])
+    module = import_tflite(model, "huge.tflite")
+    with pytest.raises(UnsupportedError, match="requantise the model"):
+        compile_module(module, "huge", load_target("cortex-m4"), CompileOptions(measure=False))

@@ -41,7 +41,9 @@ class ChannelRequantization:
     def apply(self, accumulator: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
         """Outputs for `accumulator`, an integer array within the int32 range whose last axis is the channels (bias included)."""
         if self.profile is Profile.LITERT:
-            scaled = accumulator.astype(np.float32) * self.scales
+            # A scale of a damaged model may overflow; infinity is clamped like every other large value.
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled = accumulator.astype(np.float32) * self.scales
             # Clamping before rounding keeps huge values out of the integer conversion; the bounds are integers, so the order is free.
             bounded = np.clip(scaled, np.float32(self.minimum - self.zero_point), np.float32(self.maximum - self.zero_point))
             outputs = np.rint(bounded).astype(np.int64) + self.zero_point
@@ -76,9 +78,12 @@ def channel_requantization(
     weights = np.atleast_1d(np.asarray(weight_scales, dtype=np.float32))
     single_input = np.float32(input_scale)
     single_output = np.float32(output_scale)
-    scales = (single_input * weights / single_output).astype(np.float32)
+    # Scales of a damaged model may overflow; whoever makes code of the result refuses scales that are not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        scales = (single_input * weights / single_output).astype(np.float32)
+        product = single_input * weights
     if single_precision_product:
-        effective = (single_input * weights).astype(np.float64) / np.float64(single_output)
+        effective = product.astype(np.float64) / np.float64(single_output)
     else:
         effective = np.float64(single_input) * weights.astype(np.float64) / np.float64(single_output)
     pairs = [quantize_multiplier(float(real)) for real in effective]

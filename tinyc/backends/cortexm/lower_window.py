@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -61,6 +64,14 @@ def tame_bias(weights: Weights, bias: Bias, input_zero_point: int, requantizatio
     return tamed.astype(np.int32)
 
 
+def _planned(plan: Callable[[Any, Profile], ChannelRequantization], op: Any, profile: Profile) -> ChannelRequantization:
+    """The requantisation of `op`. Raises CannotLower where its scales overflow."""
+    try:
+        return plan(op, profile)
+    except ValueError as error:
+        refuse("scales", str(error), "requantise the model")
+
+
 def _window_access(op: WindowOp) -> RowAccess:
     access = op.row_access(0)
     assert access is not None
@@ -92,14 +103,14 @@ def _dense(op: Conv2DOp | DepthwiseConv2DOp, weights: Weights, bias: Bias, requa
 def lower_conv2d(op: Conv2DOp, profile: Profile) -> Lowered:
     """Dense convolution by im2col."""
     weights, bias = weights_and_bias(op.operands)
-    return _dense(op, weights, bias, _per_channel(convolution_plan(op, profile), weights.shape[0]))
+    return _dense(op, weights, bias, _per_channel(_planned(convolution_plan, op, profile), weights.shape[0]))
 
 
 def lower_depthwise(op: DepthwiseConv2DOp, profile: Profile) -> Lowered:
     """Depthwise convolution by rows; with one input channel it is a dense convolution, which does it faster."""
     weights, bias = weights_and_bias(op.operands)
     image, zero_point = op.operand_tensor(0).shape, op.operand_tensor(0).zero_point
-    requantization = _per_channel(convolution_plan(op, profile), weights.shape[3])
+    requantization = _per_channel(_planned(convolution_plan, op, profile), weights.shape[3])
     if image[3] == 1:
         return _dense(op, np.ascontiguousarray(weights.transpose(3, 1, 2, 0)), bias, requantization)
     matrix = weights[0].reshape(-1, weights.shape[3]).T
@@ -172,7 +183,7 @@ def lower_fully_connected(op: FullyConnectedOp, profile: Profile) -> Lowered:
     """A matrix product; an image that is flattened into one vector is taken row by row as it arrives."""
     weights, bias = weights_and_bias(op.operands)
     source = op.operand_tensor(0)
-    requantization = _per_channel(fully_connected_plan(op, profile), weights.shape[0])
+    requantization = _per_channel(_planned(fully_connected_plan, op, profile), weights.shape[0])
     bias = tame_bias(weights, bias, source.zero_point, requantization)
     stage = _output_stage(requantization, weights, bias, source.zero_point)
     spec: fully_connected.FullyConnectedSpec | fully_connected.FullyConnectedReductionSpec
