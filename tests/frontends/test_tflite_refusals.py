@@ -241,3 +241,12 @@ def test_scales_that_overflow_are_refused_where_code_is_made_of_them() -> None:
     module = import_tflite(model, "huge.tflite")
     with pytest.raises(UnsupportedError, match="requantise the model"):
         compile_module(module, "huge", load_target("cortex-m4"), CompileOptions(measure=False))
+
+
+@pytest.mark.parametrize("op", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+def test_an_image_without_channels_is_refused(op: str) -> None:
+    weights = Tensor("w", (1, 3, 3, 4), scale=0.1, data=np.ones((1, 3, 3, 4), np.int8))
+    tensors = [Tensor("x", (1, 6, 5, 0), scale=0.5), weights, Tensor("y", (1, 6, 5, 4), scale=0.5)]
+    model = build_model(tensors, [Op(op, ["x", "w", None], ["y"], conv_options())], ["x"], ["y"])
+    with pytest.raises(UnsupportedError, match="has no elements"):
+        import_tflite(model, "empty.tflite")

@@ -71,7 +71,10 @@ class Node:
         """Input tensor number `position`. Refuses the node when it is missing."""
         if not self.has_input(position):
             self.refuse("inputs", f"input {position} is missing")
-        return self.graph.tensors[self.operator.inputs[position]]
+        info = self.graph.tensors[self.operator.inputs[position]]
+        if 0 in info.shape:
+            self.refuse("shape", f"tensor {info.name} has no elements: shape {list(info.shape)}", "export the model with static shapes")
+        return info
 
     def output_tensor(self) -> TensorInfo:
         """The node's only output."""
