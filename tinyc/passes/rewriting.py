@@ -8,7 +8,6 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation
 from xdsl.pattern_rewriter import GreedyRewritePatternApplier, PatternRewriter, PatternRewriteWalker, RewritePattern
-from xdsl.rewriter import InsertPoint
 
 from tinyc.errors import PassError
 
@@ -46,6 +45,3 @@ def insert_before(operation: Operation, new: Operation) -> None:
     block = operation.parent
     assert block is not None
     block.insert_ops_before([new], operation)
-
-
-__all__ = ["InsertPoint", "apply_patterns", "insert_before", "main_block", "main_function", "replace_keeping_layer"]
