@@ -6,11 +6,11 @@ of a whole tensor (`MeanTensorSpec`).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, c_number, render
+from tinyc.backends.cortexm.kernels.tensor_reduction import TensorReductionSpec
 from tinyc.numerics.mean import FloatMean, MeanPlan
 from tinyc.numerics.onnxruntime import ScaledMean
 from tinyc.numerics.pooling import GlobalAverage
@@ -91,41 +91,14 @@ class MeanColumnsSpec(KernelSpec):
 
 
 @dataclass(frozen=True)
-class MeanTensorSpec(KernelSpec):
+class MeanTensorSpec(TensorReductionSpec):
     """Mean over any `axes` (ascending) of a tensor of any rank."""
 
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
     plan: FinishPlan
-
-    form: ClassVar[Form] = Form.TENSOR
-    headers: ClassVar[tuple[str, ...]] = ("tinyc_arithmetic.h",)
-
-    def __post_init__(self) -> None:
-        if not self.axes or list(self.axes) != sorted(set(self.axes)) or self.axes[0] < 0 or self.axes[-1] >= len(self.shape):
-            raise ValueError(f"axes {self.axes} are not distinct ascending axes of a tensor of rank {len(self.shape)}")
 
     @property
     def family(self) -> str:
         return "mean_tensor"
-
-    def _loops(self, reduced: bool) -> list[tuple[int, int]]:
-        strides = [math.prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
-        return [
-            (size, stride)
-            for axis, (size, stride) in enumerate(zip(self.shape, strides, strict=True))
-            if (axis in self.axes) == reduced and size > 1
-        ]
-
-    @property
-    def kept(self) -> list[tuple[int, int]]:
-        """(size, stride in elements) of the axes of the output, outermost first; axes of size 1 left out."""
-        return self._loops(False)
-
-    @property
-    def reduced(self) -> list[tuple[int, int]]:
-        """(size, stride in elements) of the axes summed over."""
-        return self._loops(True)
 
     def source(self, symbol: str) -> str:
         return render("mean_tensor.c.j2", symbol=symbol, spec=self, plan=self.plan, kind=finish_kind(self.plan), number=c_number)
