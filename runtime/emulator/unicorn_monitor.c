@@ -17,6 +17,9 @@ enum mark {
     MARK_STOP = 0x80     /* stop before it */
 };
 
+/* Where the status register holds the state of an IT block. */
+#define IT_STATE UINT32_C(0x0600FC00)
+
 enum event { EVENT_NONE, EVENT_STOP, EVENT_UNALIGNED, EVENT_ZONE, EVENT_MEMORY, EVENT_INTERRUPT, EVENT_SLICE };
 
 struct monitor {
@@ -25,6 +28,7 @@ struct monitor {
     const uint8_t *marks;
     int (*stop)(void *engine);
     int (*read_register)(void *engine, int identifier, void *value);
+    int (*write_register)(void *engine, int identifier, const void *value);
     uint32_t code_start;
     uint32_t code_halfwords;
     uint32_t pc;      /* of the instruction at hand */
@@ -37,6 +41,7 @@ struct monitor {
     uint32_t exempt_start; /* code that may touch them */
     uint32_t exempt_end;
     int32_t register_identifiers[16];
+    int32_t status_register;
 };
 
 /* Memory from `start` up to, not with, `end` that must not be touched. */
@@ -103,7 +108,15 @@ void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t 
 {
     const struct zone *const zone = data;
     struct monitor *const monitor = zone->monitor;
+    uint32_t status = 0;
     (void)value;
+    /* For this call Unicorn has stored the state of the IT block that the access is in, and it would apply it again to the instructions
+     * behind the next indirect jump. Its translated code knows the state without. */
+    (void)monitor->read_register(engine, monitor->status_register, &status);
+    if ((status & IT_STATE) != 0) {
+        status &= ~IT_STATE;
+        (void)monitor->write_register(engine, monitor->status_register, &status);
+    }
     if (monitor->armed && address < zone->end && address + (uint32_t)bytes > zone->start &&
         (monitor->pc < monitor->exempt_start || monitor->pc >= monitor->exempt_end)) {
         stop(monitor, engine, EVENT_ZONE, address < zone->start ? zone->start : address, (uint32_t)bytes, (uint32_t)type);

@@ -1,4 +1,4 @@
-"""Generated single ops, as TFLite files: the emitted C against ai-edge-litert (litert) and against the interpreter (both profiles).
+"""Generated ops and small graphs, as TFLite files: the C against ai-edge-litert (litert) and against the interpreter (both profiles).
 
 The interpreter's own tflm rules are held against BUILTIN_REF, recorded TFLM outputs and the goldens in tests/numerics.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support import elementwise_cases, movement_cases, numeric_cases
+from support import elementwise_cases, movement_cases, numeric_cases, random_graphs
 from support.batch import BatchCase, as_signed, run_batch
 from support.tflite_builder import run_litert
 from tinyc.errors import TinycError
@@ -35,6 +35,7 @@ MAKERS: dict[str, Callable[[np.random.Generator], Any]] = {
     **numeric_cases.CASES,
     **elementwise_cases.CASES,
     **movement_cases.MOVEMENT_CASES,
+    "a graph": random_graphs.graph_case,
 }
 COUNT = int(os.environ.get("TINYC_GENERATED_CASES", "100"))
 """Cases an op; 1000 for the slow run, see docs/testing.md."""
@@ -75,7 +76,9 @@ def taken(cases: list[BatchCase]) -> list[BatchCase]:
     return kept
 
 
-@pytest.mark.parametrize(("profile", "platform"), [(Profile.LITERT, "m4"), (Profile.TFLM, "m7"), (Profile.LITERT, "host")])
+@pytest.mark.parametrize(
+    ("profile", "platform"), [(Profile.LITERT, "m4"), (Profile.TFLM, "m7"), (Profile.LITERT, "host"), (Profile.TFLM, "unicorn")]
+)
 @pytest.mark.parametrize("op", sorted(MAKERS))
 def test_the_c_of_generated_ops_equals_the_desktop(op: str, profile: Profile, platform: str, tmp_path: Path) -> None:
     # Every case runs on one platform with DSP instructions in the suite's quick form; the portable path takes a third of them.

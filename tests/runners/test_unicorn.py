@@ -109,6 +109,15 @@ def test_the_arena_its_last_bytes_and_the_stack_may_be_used(build: Build) -> Non
     assert run_build(build("stm32f746", body=text), "unicorn", {"input_0": SAMPLE}).samples == 1
 
 
+@needs_unicorn
+def test_a_load_in_an_it_block_next_to_forbidden_memory_leaves_no_condition_behind(build: Build) -> None:
+    # Unicorn keeps the state of the IT block for the watcher's call, and would apply it to what follows the next indirect jump.
+    code = "bl 1f; nop; nop; mov %0, #7; b 2f; 1: cmp %1, #0; itte ne; ldrbne %0, [%1]; addne %0, %0, #1; moveq %0, #3; bx lr; 2:"
+    statement = f'uint32_t seven; __asm__ volatile("{code}" : "=&r"(seven) : "r"(arena + 76) : "lr", "cc"); arena[64] = (uint8_t)seven;'
+    (output,) = run_build(build("stm32f746", body=body(statement)), "unicorn", {"input_0": SAMPLE}).outputs.values()
+    assert output.flat[0] == 7
+
+
 UNALIGNED = [
     'ldrd r2, r3, [%0]" : : "r"(p) : "r2", "r3"',
     'strd r2, r3, [%0, #8]" : : "r"(p) : "memory"',

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from support.batch_on_unicorn import execute_on_unicorn
 from tinyc.driver.compile import CompiledNetwork, compile_module, network_boundary
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.frontends.tflite import import_tflite
@@ -26,8 +27,10 @@ from tinyc.toolchains.runtime_files import runtime_directory
 Values = npt.NDArray[Any]
 DTYPES = {"i8": np.dtype(np.int8), "i32": np.dtype(np.int32), "i64": np.dtype(np.int64), "f32": np.dtype(np.float32)}
 MACHINES = {"m4": ("mps2-an386", "cortex-m4"), "m7": ("mps2-an500", "cortex-m7")}
-PLATFORMS = ("m4", "m7", "host")
+PLATFORMS = ("m4", "m7", "host", "unicorn")
+"""m4 and m7 in QEMU, a Cortex-M4 in Unicorn, and natively."""
 _GARBAGE = 0xA5
+_GUARD = 256
 _FLASH, _RAM = Bank("flash", 0, 4 << 20), Bank("ram", 0x20000000, 4 << 20)
 
 
@@ -46,7 +49,10 @@ def as_signed(values: Values) -> Values:
 
 
 def run_batch(cases: Sequence[BatchCase], profile: Profile, platform: str, folder: Path) -> list[list[Values]]:
-    """Outputs of every case, as computed by the emitted C on `platform`: m4 and m7 in QEMU, host natively under sanitizers."""
+    """Outputs of every case, as computed by the emitted C on `platform`.
+
+    The host has sanitizers; Unicorn lets a network touch no memory but the batch's largest arena, whose end is every network's end.
+    """
     networks = [compile_case(case, f"c{index}", profile) for index, case in enumerate(cases)]
     for network in networks:
         for name, text in network.files.items():
@@ -54,7 +60,7 @@ def run_batch(cases: Sequence[BatchCase], profile: Profile, platform: str, folde
                 (folder / name).write_text(text, encoding="utf-8")
     (folder / "batch.c").write_text(_program(networks), encoding="utf-8")
     (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for case in cases for values in case.inputs))
-    (_run_on_host if platform == "host" else _run_in_qemu)(folder, platform)
+    {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(folder, platform)
     return _split((folder / "output.bin").read_bytes(), networks)
 
 
@@ -66,17 +72,20 @@ def compile_case(case: BatchCase, name: str, profile: Profile) -> CompiledNetwor
 
 def _program(networks: Sequence[CompiledNetwork]) -> str:
     largest = max(network.report.ram.arena_bytes for network in networks)
+    room = -(-largest // 16) * 16
     lines = [f'#include "{network.name}_weights.c"\n#include "{network.name}.c"' for network in networks]
-    lines += [_SUPPORT, f"static uint8_t memory[{largest + 256}] __attribute__((aligned(16)));", "int main(void)", "{", "    begin();"]
+    lines += [f"enum {{ GUARD = {_GUARD}, GARBAGE = {_GARBAGE}, ROOM = {room} }};", _SUPPORT, "int main(void)", "{", "    begin();"]
     for index, network in enumerate(networks):
         size = network.report.ram.arena_bytes
-        lines.append(f"    memset(memory, {_GARBAGE}, {size + 256});")
+        lines.append(f"    arena = tinyc_storage + GUARD + {(room - size) // 16 * 16};")
+        lines.append("    memset(tinyc_storage, GARBAGE, sizeof tinyc_storage);")
         regions = network_boundary(network.module)
-        lines += [f"    take(memory + 128 + {region.offset}, {region.bytes});" for region in regions if region.is_input]
-        lines.append(f"    if ({network.name}_invoke(memory + 128) != 0) fail({index});")
-        damaged = f"memory[i] != {_GARBAGE} || memory[{size + 128} + i] != {_GARBAGE}"
-        lines.append(f"    for (size_t i = 0; i < 128; ++i) if ({damaged}) fail({index});")
-        lines += [f"    give(memory + 128 + {region.offset}, {region.bytes});" for region in regions if not region.is_input]
+        lines += [f"    take(arena + {region.offset}, {region.bytes});" for region in regions if region.is_input]
+        lines.append("    tinyc_profile_begin();")
+        lines.append(f"    status = {network.name}_invoke(arena);")
+        lines.append("    tinyc_profile_end();")
+        lines.append(f"    if (status != 0 || !intact({size})) fail({index});")
+        lines += [f"    give(arena + {region.offset}, {region.bytes});" for region in regions if not region.is_input]
     return "\n".join([*lines, "    finish();", "    return 0;", "}", ""])
 
 
@@ -104,6 +113,18 @@ static void take(void *data, size_t bytes) { if (fread(data, 1, bytes, input_fil
 static void give(const void *data, size_t bytes) { if (fwrite(data, 1, bytes, output_file) != bytes) fail(63); }
 static void finish(void) { fclose(output_file); }
 #endif
+static uint8_t tinyc_storage[GUARD + ROOM + GUARD] __attribute__((aligned(16)));
+static uint8_t *arena;
+static volatile int status;
+/* What Unicorn stops at: between the two, memory outside the arena is forbidden. */
+static __attribute__((noinline)) void tinyc_profile_begin(void) { __asm__ volatile("" ::: "memory"); }
+static __attribute__((noinline)) void tinyc_profile_end(void) { __asm__ volatile("" : : "r"(0) : "memory"); }
+static int intact(size_t arena_bytes)
+{
+    for (const uint8_t *place = tinyc_storage; place < arena; ++place) if (*place != GARBAGE) return 0;
+    for (const uint8_t *place = arena + arena_bytes; place < tinyc_storage + sizeof tinyc_storage; ++place) if (*place != GARBAGE) return 0;
+    return 1;
+}
 """
 
 
@@ -122,6 +143,17 @@ def _run_on_host(folder: Path, platform: str) -> None:
 
 def _run_in_qemu(folder: Path, platform: str) -> None:
     machine, target = MACHINES[platform]
+    _link(folder, target)
+    command = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    _execute([*command, "-semihosting-config", "enable=on,target=native", "-kernel", "batch.elf"], folder)
+
+
+def _run_in_unicorn(folder: Path, platform: str) -> None:
+    _link(folder, "cortex-m4")
+    execute_on_unicorn(folder, "cortex-m4", _GUARD)
+
+
+def _link(folder: Path, target: str) -> None:
     (folder / "batch.ld").write_text(linker_script(MemoryMap(_FLASH, _RAM, _RAM), 64 << 10), encoding="utf-8")
     runtime = runtime_directory()
     sources = ["batch.c", runtime / "startup" / "startup.c", runtime / "startup" / "semihosting.c"]
@@ -134,8 +166,6 @@ def _run_in_qemu(folder: Path, platform: str) -> None:
         _execute(["arm-none-eabi-gcc", *flags, *(warnings if index == 0 else []), "-c", source, "-o", objects[-1]], folder)
     link = ["-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-T", "batch.ld"]
     _execute(["arm-none-eabi-gcc", *flags, *link, *objects, "-lm", "-o", "batch.elf"], folder)
-    command = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
-    _execute([*command, "-semihosting-config", "enable=on,target=native", "-kernel", "batch.elf"], folder)
 
 
 def _split(content: bytes, networks: Sequence[CompiledNetwork]) -> list[list[Values]]:

@@ -31,9 +31,10 @@ class Graph:
         """The file."""
         return build_model(list(self.tensors.values()), self.ops, [self.input], list(outputs))
 
-    def _tensor(self, shape: Sequence[int], data: npt.NDArray[Any] | None = None) -> str:
+    def _tensor(self, shape: Sequence[int], data: npt.NDArray[Any] | None = None, quantization: tuple[float, int] | None = None) -> str:
         name = f"t{len(self.tensors)}"
-        self.tensors[name] = Tensor(name, tuple(int(size) for size in shape), scale=SCALE, zero_point=ZERO_POINT, data=data)
+        scale, zero_point = quantization or (SCALE, ZERO_POINT)
+        self.tensors[name] = Tensor(name, tuple(int(size) for size in shape), scale=scale, zero_point=zero_point, data=data)
         return name
 
     def _ints(self, values: Any) -> str:
@@ -41,9 +42,23 @@ class Graph:
         self.tensors[name] = Tensor(name, data.shape, "int32", data=data)
         return name
 
-    def op(self, code: str, inputs: Sequence[str], shape: Sequence[int], options: Mapping[str, Any] | None = None) -> str:
-        """Any op with one int8 output."""
-        out = self._tensor(shape)
+    def quantization(self, name: str) -> tuple[float, int]:
+        """Scale and zero point of a tensor."""
+        tensor = self.tensors[name]
+        assert isinstance(tensor.scale, float)
+        assert isinstance(tensor.zero_point, int)
+        return tensor.scale, tensor.zero_point
+
+    def op(
+        self,
+        code: str,
+        inputs: Sequence[str],
+        shape: Sequence[int],
+        options: Mapping[str, Any] | None = None,
+        quantization: tuple[float, int] | None = None,
+    ) -> str:
+        """Any op with one int8 output, quantised like its first input where not said."""
+        out = self._tensor(shape, quantization=quantization or self.quantization(inputs[0]))
         self.ops.append(Op(code, inputs, [out], options or {}))
         return out
 
@@ -58,16 +73,17 @@ class Graph:
         depthwise: bool = False,
         padding: str = "same",
         activation: str = "relu6",
+        quantization: tuple[float, int] | None = None,
     ) -> str:
         """A convolution of any kind whose weights keep the outputs in range."""
         _, height, width, inputs = self.shape(value)
         channels = inputs if depthwise else channels
         shape = (1, kernel, kernel, inputs) if depthwise else (channels, kernel, kernel, inputs // groups)
-        weights, scales = self._weights(shape, channels)
+        weights, scales = self._weights(shape, channels, self._gain(value, quantization))
         span = (kernel - 1) * dilation + 1
         size = [-(-extent // stride) if padding == "same" else (extent - span) // stride + 1 for extent in (height, width)]
-        out = self._tensor((1, *size, channels))
-        names = self._constants(weights, scales, channels, 3 if depthwise else 0)
+        out = self._tensor((1, *size, channels), quantization=quantization)
+        names = self._constants(weights, scales, channels, 3 if depthwise else 0, self.quantization(value)[0])
         options = {
             "Padding": PADDING_CODES[padding],
             "StrideH": stride,
@@ -83,22 +99,28 @@ class Graph:
         _, height, width, inputs = self.shape(value)
         weights, scales = self._weights((channels, kernel, kernel, inputs), channels)
         size = [extent * stride if padding == "same" else (extent - 1) * stride + kernel for extent in (height, width)]
-        out = self._tensor((1, *size, channels))
-        names = self._constants(weights, scales, channels, 0)
+        out = self._tensor((1, *size, channels), quantization=self.quantization(value))
+        names = self._constants(weights, scales, channels, 0, self.quantization(value)[0])
         options = {"Padding": PADDING_CODES[padding], "StrideH": stride, "StrideW": stride}
         self.ops.append(Op("TRANSPOSE_CONV", [self._ints((1, *size, channels)), names[0], value, names[1]], [out], options))
         return out
 
-    def _weights(self, shape: tuple[int, ...], channels: int) -> tuple[npt.NDArray[np.int8], list[float]]:
+    def _gain(self, value: str, quantization: tuple[float, int] | None) -> float:
+        """How much larger the real outputs of a layer are to be than its inputs, for both to fill int8."""
+        return (quantization or (SCALE, ZERO_POINT))[0] / self.quantization(value)[0]
+
+    def _weights(self, shape: tuple[int, ...], channels: int, gain: float = 1.0) -> tuple[npt.NDArray[np.int8], list[float]]:
         weights = self.random.integers(-127, 128, shape).astype(np.int8)
-        scale = 1.0 / (73 * np.sqrt(weights.size / channels))
+        scale = gain / (73 * np.sqrt(weights.size / channels))
         return weights, [float(np.float32(scale * factor)) for factor in self.random.uniform(0.5, 1.5, channels)]
 
-    def _constants(self, weights: npt.NDArray[np.int8], scales: list[float], channels: int, axis: int) -> list[str]:
+    def _constants(
+        self, weights: npt.NDArray[np.int8], scales: list[float], channels: int, axis: int, input_scale: float = SCALE
+    ) -> list[str]:
         names = [f"t{len(self.tensors)}", f"t{len(self.tensors) + 1}"]
         self.tensors[names[0]] = Tensor(names[0], weights.shape, scale=scales, zero_point=0, quantized_dimension=axis, data=weights)
         bias = self.random.integers(-3000, 3000, channels).astype(np.int32)
-        bias_scales = [float(np.float32(SCALE) * np.float32(scale)) for scale in scales]
+        bias_scales = [float(np.float32(input_scale) * np.float32(scale)) for scale in scales]
         self.tensors[names[1]] = Tensor(names[1], bias.shape, "int32", scale=bias_scales, data=bias)
         return names
 
@@ -112,7 +134,7 @@ class Graph:
         """Equal parts."""
         shape = self.shape(value)
         part = (*shape[:axis], shape[axis] // count, *shape[axis + 1 :])
-        axis_name, outputs = self._ints(axis), [self._tensor(part) for _ in range(count)]
+        axis_name, outputs = self._ints(axis), [self._tensor(part, quantization=self.quantization(value)) for _ in range(count)]
         self.ops.append(Op("SPLIT", [axis_name, value], outputs, {"NumSplits": count}))
         return outputs
 
@@ -145,7 +167,7 @@ class Graph:
         if mode is not None:
             return self.op("MIRROR_PAD", [value, self._ints(pads)], shape, {"Mode": mode})
         if filler is not None:
-            return self.op("PADV2", [value, self._ints(pads), self._tensor((1,), np.array([filler]))], shape)
+            return self.op("PADV2", [value, self._ints(pads), self._tensor((1,), np.array([filler]), self.quantization(value))], shape)
         return self.op("PAD", [value, self._ints(pads)], shape)
 
     def reduce_max(self, value: str, axes: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinyc.memory.stream import StreamCall, Trace, replay, safe_gap
+from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, replay, rows_of, safe_gap
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,26 @@ def _ring_bytes(part: Sequence[SegmentCall], trace: Trace) -> int:
     return sum(slots * sizes[buffer] for buffer, slots in trace.slots.items())
 
 
+MOST_STREAMED_ROWS = 300_000
+"""Rows of candidate streams that are replayed, some seconds; mcunetv2_large has 36,000 in all."""
+
+
 def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int, budget: int = 0) -> list[Segment]:
     """The segmentation with the least price among those whose peak is at most `budget` bytes, or the least there is if that is more.
 
-    `longest` bounds the calls of one stream.
+    `longest` bounds the calls of one stream, MOST_ROWS its rows and MOST_STREAMED_ROWS the time: what comes after is not streamed.
     """
     count = len(calls)
+    rows_left = MOST_STREAMED_ROWS
     edges: list[list[Segment]] = [[] for _ in range(count + 1)]
     for begin in range(count):
         for end in range(begin + 1, min(count, begin + longest) + 1):
             if end > begin + 1 and not (calls[end - 1].streamable and calls[begin].streamable):
                 break
+            rows = sum(rows_of(entry.call) for entry in calls[begin:end]) if end > begin + 1 else 0
+            if rows > min(rows_left, MOST_ROWS):
+                break
+            rows_left -= rows
             found = segment(calls, buffers, begin, end)
             if found is not None:
                 edges[end].append(found)

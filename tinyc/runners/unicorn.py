@@ -25,6 +25,7 @@ from tinyc.runners.unicorn_engine import (
     LR,
     REGISTERS,
     SP,
+    STATUS_REGISTER,
     UC_HOOK_CODE,
     UC_HOOK_INTR,
     UC_HOOK_MEM_BAD,
@@ -86,6 +87,7 @@ class Monitor(ctypes.Structure):
         ("marks", ctypes.c_char_p),
         ("stop", ctypes.c_void_p),
         ("read_register", ctypes.c_void_p),
+        ("write_register", ctypes.c_void_p),
         ("code_start", ctypes.c_uint32),
         ("code_halfwords", ctypes.c_uint32),
         ("pc", ctypes.c_uint32),
@@ -98,6 +100,7 @@ class Monitor(ctypes.Structure):
         ("exempt_start", ctypes.c_uint32),
         ("exempt_end", ctypes.c_uint32),
         ("register_identifiers", ctypes.c_int32 * 16),
+        ("status_register", ctypes.c_int32),
     )
 
 
@@ -123,7 +126,7 @@ def run_on_unicorn(description: BuildDescription, samples: Samples, work_dir: Pa
     (work_dir / INPUT_FILE).write_bytes(data)
     save_outputs(work_dir / INPUT_ARCHIVE, {f"input_{index}": array for index, array in enumerate(samples.arrays)})
     with Engine(description.core) as engine:
-        run = _Run(description, program, machine, engine, ctypes.CDLL(str(monitor_library)), data)
+        run = UnicornRun(description, program, machine, engine, ctypes.CDLL(str(monitor_library)), data)
         output = run.until_exit(options.timeout_seconds)
     (work_dir / OUTPUT_FILE).write_bytes(run.semihosting.outputs[OUTPUT_FILE])
     report = interpret(output, description, program.addresses(), "Unicorn")
@@ -167,7 +170,7 @@ def instruction_marks(program: Program) -> tuple[int, bytes]:
 
 
 @dataclass
-class _Run:
+class UnicornRun:
     """One program in one engine, from reset to its exit."""
 
     description: BuildDescription
@@ -194,7 +197,9 @@ class _Run:
         monitor = Monitor(marks=marks, code_start=start, code_halfwords=len(marks))
         monitor.stop = self.engine.function_address("uc_emu_stop")
         monitor.read_register = self.engine.function_address("uc_reg_read")
+        monitor.write_register = self.engine.function_address("uc_reg_write")
         monitor.register_identifiers[:] = list(REGISTERS)
+        monitor.status_register = STATUS_REGISTER
         return monitor
 
     def _map_memory(self) -> None:

@@ -42,6 +42,7 @@ REGISTERS: Final = (*range(66, 79), 12, 10, 11)
 SP: Final = REGISTERS[13]
 LR: Final = REGISTERS[14]
 FPEXC: Final = 4
+STATUS_REGISTER: Final = 3
 
 
 def find_unicorn() -> Path:
