@@ -130,7 +130,10 @@ class _Replay:
             return self.consumed[consumer]
         if source.access is None:
             return 0
-        return max(0, source.access.first(self.done[consumer])) if self.done[consumer] < call.output_rows else source.rows
+        row = self.done[consumer]
+        while row < call.output_rows and source.access.end(row) <= 0:
+            row += 1  # reads padding only
+        return max(0, source.access.first(row)) if row < call.output_rows else source.rows
 
 
 MOST_ROWS = 1 << 16
