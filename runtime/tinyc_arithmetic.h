@@ -39,7 +39,7 @@ static inline int32_t tinyc_round_half_away(float value)
 /* value / 2**shift, rounded to nearest, halves away from zero; shift in 0..31 and the magnitude of value below 2**30. */
 static inline int32_t tinyc_rounding_shift(int32_t value, int32_t shift)
 {
-    return shift == 0 ? value : (value + (value >> 31) + ((int32_t)1 << (shift - 1))) >> shift;
+    return shift == 0 ? value : (value + (value < 0 ? -1 : 0) + ((int32_t)1 << (shift - 1))) >> shift;
 }
 
 /* sum / count, rounded to nearest, halves away from zero. */

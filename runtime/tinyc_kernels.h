@@ -376,7 +376,7 @@ TINYC_INLINE int32_t tinyc_scale(int32_t accumulator, float scale)
 /* Half away from zero instead of half up: what must be added to value before an arithmetic shift with half a unit. */
 TINYC_INLINE int32_t tinyc_sign(int32_t value)
 {
-    return value >> 31;
+    return value < 0 ? -1 : 0;
 }
 
 /* gemmlowp's two roundings with any shifts; the left shift wraps at 32 bits. */
