@@ -26,7 +26,7 @@ CORES = {"m4": "cortex-m4", "m7": "cortex-m7"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one network takes; sizes in bytes. `stack` is the greater of the high-water mark in QEMU and the deepest path of calls."""
+    """What one network takes; sizes in bytes. `stack` is the deepest path of calls, which no run in QEMU exceeded."""
 
     network: str
     core: str
@@ -54,7 +54,7 @@ class Measurement:
 def measure(case: Case, core: str, numerics: str, samples: int) -> Measurement:
     """Compiles, runs and compares the first `samples` inputs.
 
-    Raises MismatchError where an output value differs, and whatever compiling and running raise.
+    Raises MismatchError where an output value differs or the stack is deeper than promised, and whatever compiling and running raise.
     """
     target = load_target(CORES[core])
     begin = time.perf_counter()
@@ -79,6 +79,8 @@ def measure(case: Case, core: str, numerics: str, samples: int) -> Measurement:
     where = f"{case.name}, {core}, {numerics}"
     if found.shape != expected.shape or differing:
         raise MismatchError(f"{where}: {differing} of {expected.size} output values differ from the reference")
+    if report.ram.stack_bytes is None or result.stack_bytes is None or report.ram.stack_bytes < result.stack_bytes:
+        raise MismatchError(f"{where}: {result.stack_bytes} bytes of stack were used, the header promises {report.ram.stack_bytes}")
     if result.instructions is None:
         raise MismatchError(f"{where}: instructions were not counted: {'; '.join(result.notes)}")
     return Measurement(
@@ -90,7 +92,7 @@ def measure(case: Case, core: str, numerics: str, samples: int) -> Measurement:
         arena=report.ram.arena_bytes,
         lower_bound=report.ram.lower_bound_bytes,
         static=report.ram.static_bytes,
-        stack=max(result.stack_bytes or 0, report.ram.stack_bytes or 0),
+        stack=report.ram.stack_bytes,
         weights=report.flash.weights_bytes,
         code=report.flash.code_bytes,
         image=image,
