@@ -99,20 +99,68 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "picks elements",
     ),
     "a softmax that overflows": (lambda: one_op("Softmax", [((0.1, 3), (4, 1))], (1 / 256, -128), axis=1), "overflows"),
-    "a softmax over rows": (lambda: one_op("Softmax", [IMAGE], (1 / 256, -128), axis=2), "axis 2"),
     "shapes that do not broadcast": (lambda: one_op("Add", [IMAGE, ((0.1, 0), (1, 4, 5, 5))], (0.1, 3)), "do not broadcast"),
     "a reshape to another size": (lambda: one_op("Reshape", [IMAGE], (0.1, 3), extra={"shape": np.array([7, -1])}), "does not reshape"),
     "an input whose scale nobody knows": (lambda: _without_scale(), "which scale"),
     "a float output": (lambda: _float_output(), "nothing quantises it"),
     "a float operand": (lambda: _float_operand(), "float32 constant"),
     "a bias with a foreign scale": (lambda: _network_with("first_b_scale", np.full(8, 1e-3, np.float32)), "input scale * weight scale"),
-    "weights with a zero point": (lambda: _network_with("first_w_zero", np.full(8, 4, np.int8)), "zero point of int8 weights must be 0"),
+    "weights in groups that leave int8": (lambda: _network_with("depthwise_w_zero", np.full(8, 4, np.int8)), "without their zero point"),
+    "a mean that is computed in float32": (lambda: one_op("ReduceMean", [IMAGE], (0.1, 3), axes=[2, 3]), "in an order of additions"),
+    "a dropout that drops": (
+        lambda: one_op("Dropout", [IMAGE], (0.1, 3), np.int8, {"ratio": np.float32(0.5), "mode": np.array(True)}),
+        "that drops",
+    ),
+    "arithmetic on 8-bit numbers that stand for nothing": (lambda: _raw_sum(), "works on real values"),
+    "blocks of an activation": (lambda: _with_blocks(), "in blocks"),
+    "a relu that the quantisation does not imply": (lambda: _layer("Conv", relu=True), "bounds 0 and none"),
+    "a relu behind a matrix product, not implied": (lambda: _layer("Gemm", relu=True), "computes this layer in float32"),
+    "a relu behind a mean, not implied": (lambda: _layer("GlobalAveragePool", relu=True), "computes this layer in float32"),
+    "a float32 result that two nodes read": (lambda: _layer("Conv", twice=True), "several nodes read"),
+    "operands and a result of different types": (lambda: _layer("Conv", result=np.uint8), "not all int8 or all uint8"),
+    "uint8 weights of int8 activations": (lambda: _layer("Conv", weights=np.uint8), "uint8 weights of int8"),
     "weights whose scales run along another axis": (lambda: _network_with("first_w_scale", np.ones(3, np.float32)), "zero points for"),
 }
 
 
 def _network_with(name: str, values: Any) -> onnx.ModelProto:
     return replaced(network(True), name, values)
+
+
+def _raw_sum() -> onnx.ModelProto:
+    graph = GraphBuilder()
+    graph.input("x", [1, 4], np.int8)
+    graph.output(graph.dequantize(graph.node("Add", ["x", "x"], "y"), (0.1, 0)))
+    return graph.model()
+
+
+def _with_blocks() -> onnx.ModelProto:
+    graph = GraphBuilder()
+    graph.input("x", [1, 4])
+    inputs = ["x", graph.constant("s", np.ones((1, 2), np.float32)), graph.constant("z", np.zeros((1, 2), np.int8))]
+    graph.output(graph.node("QuantizeLinear", inputs, "y", axis=1, block_size=2), np.int8)
+    return graph.model(21)
+
+
+def _layer(op: str, *, relu: bool = False, twice: bool = False, result: type = np.int8, weights: type = np.int8) -> onnx.ModelProto:
+    """A layer that ONNX Runtime computes in float32, for one of several reasons."""
+    graph = GraphBuilder()
+    graph.input("x", [1, 4] if op == "Gemm" else [1, 4, 6, 6], np.int8)
+    inputs = [graph.dequantize("x", (0.1, 3))]
+    if op != "GlobalAveragePool":
+        shape = (4, 4) if op == "Gemm" else (4, 4, 1, 1)
+        constants = [
+            graph.constant("w", np.ones(shape, weights)),
+            graph.constant("s", np.float32(0.02)),
+            graph.constant("z", np.zeros((), weights)),
+        ]
+        inputs.append(graph.node("DequantizeLinear", constants, "real_weights"))
+    real = graph.node(op, inputs, "layer")
+    if twice:
+        graph.output(graph.node("QuantizeLinear", [real, *graph.parameters("second", (0.2, 0))], "again"), np.int8)
+    graph.dtype = np.dtype(result)
+    graph.output(graph.quantize(graph.node("Relu", [real], "relu") if relu else real, (0.1, 3)), result)
+    return graph.model()
 
 
 def _without_scale() -> onnx.ModelProto:

@@ -36,7 +36,6 @@ MOVED = {
     "Concat of rows": lambda: between_two_pools("Concat", 2, axis=2),
     "Pad": lambda: between_two_pools("Pad", 1, {"pads": np.array([0, 1, 2, 3, 0, 1, 0, 1])}),
     "reflecting Pad": lambda: between_two_pools("Pad", 1, {"pads": np.array([0, 0, 2, 3, 0, 0, 0, 1])}, mode="reflect"),
-    "ReduceMean": lambda: between_two_pools("ReduceMean", 1, axes=[3], keepdims=1),
     "Relu": lambda: between_two_pools("Relu"),
     "Sigmoid": lambda: between_two_pools("Sigmoid"),
     "Slice": lambda: between_two_pools(

@@ -39,7 +39,7 @@ def test_a_requantization_to_the_same_type_disappears_and_another_stays() -> Non
     [
         ('function = "cosine"', "function must be one of abs, elu"),
         ('function = "leaky_relu"', "leaky_relu has an alpha"),
-        ('function = "tanh", alpha = 0.5 : f32', "other functions have none"),
+        ('function = "tanh", alpha = 0.5 : f32', "tanh has no alpha"),
     ],
 )
 def test_the_verifier_refuses_functions_that_make_no_sense(properties: str, message: str) -> None:

@@ -65,7 +65,7 @@ def _binary(op: str) -> Callable[[Draw], Case]:
         if draw.integer(0, 2):
             pair.reverse()
         first, second = draw.scale(), draw.scale()
-        out = (first + second) * 0.7 if op == "Add" else first * second * 60
+        out = first * second * 60 if op == "Mul" else (first + second) * 0.7
         inputs = [((first, draw.zero_point()), pair[0]), ((second, draw.zero_point()), pair[1])]
         model = one_op(op, inputs, (out, draw.zero_point()), draw.dtype)
         return model, {"x0": draw.values(*pair[0]), "x1": draw.values(*pair[1])}
@@ -108,7 +108,7 @@ def _pool(op: str) -> Callable[[Draw], Case]:
 
 def _softmax(draw: Draw) -> Case:
     shape, low = (1, *(draw.integer(2, 12) for _ in range(3))), -128 if draw.dtype is np.int8 else 0
-    axis = (1, 3, -1)[draw.integer(0, 3)]
+    axis = (1, 2, 3, -1)[draw.integer(0, 4)]
     inputs = [((draw.scale(), draw.zero_point()), shape)]
     return one_op("Softmax", inputs, (1 / 256, low), draw.dtype, axis=axis), {"x0": draw.values(*shape)}
 
@@ -141,7 +141,71 @@ def _moved(op: str, extra: Mapping[str, Any], **attributes: Any) -> Callable[[Dr
     return case
 
 
-def _weighted(op: str) -> Callable[[Draw], Case]:
+def _bounded_sum(draw: Draw) -> Case:
+    """A sum behind which a Clip or a Relu follows that the quantisation mostly does not imply."""
+    shape, first, second = draw.image(), draw.scale(), draw.scale()
+    graph = GraphBuilder(draw.dtype)
+    inputs = []
+    for index, scale in enumerate((first, second)):
+        graph.input(f"x{index}", shape, draw.dtype)
+        inputs.append(graph.dequantize(f"x{index}", (scale, draw.zero_point())))
+    total = graph.node(("Add", "Sub")[draw.integer(0, 2)], inputs, "total")
+    if draw.integer(0, 2):
+        limited = graph.node("Relu", [total], "limited")
+    else:
+        bounds = [
+            graph.constant("low", np.float32(draw.random.uniform(-1, 0))),
+            graph.constant("high", np.float32(draw.random.uniform(0, 3))),
+        ]
+        limited = graph.node("Clip", [total, *bounds], "limited")
+    low = -128 if draw.dtype is np.int8 else 0
+    out = ((first + second) * 0.7, draw.zero_point() if draw.integer(0, 3) else low)
+    graph.output(graph.quantize(limited, out), draw.dtype)
+    return graph.model(), {"x0": draw.values(*shape), "x1": draw.values(*shape)}
+
+
+def _bounded_input(draw: Draw) -> Case:
+    """A Relu or Clip on a float32 input."""
+    graph, shape = GraphBuilder(draw.dtype), draw.image()
+    graph.input("x", shape)
+    if draw.integer(0, 2):
+        limited = graph.node("Relu", ["x"], "limited")
+    else:
+        limited = graph.node("Clip", ["x", graph.constant("low", np.float32(-0.4)), graph.constant("high", np.float32(1.3))], "limited")
+    graph.output(graph.quantize(limited, (draw.scale() / 8, draw.zero_point())), draw.dtype)
+    return graph.model(), {"x": draw.random.normal(0, 2, shape).astype(np.float32)}
+
+
+def _signal_pool(op: str) -> Callable[[Draw], Case]:
+    def case(draw: Draw) -> Case:
+        shape, same = (1, draw.integer(1, 6), draw.integer(4, 20)), (draw.scale(), draw.zero_point())
+        attributes = {"kernel_shape": [draw.integer(1, 5)], "strides": [draw.integer(1, 3)]}
+        return one_op(op, [(same, shape)], same, draw.dtype, **attributes), {"x0": draw.values(*shape)}
+
+    return case
+
+
+def _batched_product(draw: Draw) -> Case:
+    """MatMul with weights of one dimension or more than two."""
+    rows, depth, columns = draw.integer(1, 5), draw.integer(1, 12), draw.integer(1, 6)
+    shapes = [
+        ((2, rows, depth), (2, depth, columns)),
+        ((1, 3, rows, depth), (3, depth, columns)),
+        ((rows, depth), (2, depth, columns)),
+        ((2, 1, rows, depth), (3, depth, columns)),
+        ((1, rows, depth), (depth,)),
+    ]
+    shape, weights = shapes[draw.integer(0, len(shapes))]
+    graph, random, scale = GraphBuilder(draw.dtype), draw.random, draw.scale()
+    graph.input("x", shape, draw.dtype)
+    inputs = [graph.dequantize("x", (scale, draw.zero_point()))]
+    inputs.append(graph.weights("w", random.integers(-127, 128, weights).astype(np.int8), np.float32(0.01).reshape(()), 0))
+    out = (float(np.float32(scale * 0.01 * np.sqrt(depth) * 60)), draw.zero_point())
+    graph.output(graph.quantize(graph.node("MatMul", inputs, "result"), out), draw.dtype)
+    return graph.model(), {"x": draw.values(*shape)}
+
+
+def _weighted(op: str, any_zero_point: bool = False) -> Callable[[Draw], Case]:
     def case(draw: Draw) -> Case:
         graph, random = GraphBuilder(draw.dtype), draw.random
         scale, zero_point = draw.scale(), draw.zero_point()
@@ -149,7 +213,7 @@ def _weighted(op: str) -> Callable[[Draw], Case]:
         if op == "Conv":
             shape: tuple[int, ...] = draw.image()
             channels = shape[1]
-            groups = (1, channels)[draw.integer(0, 2)]
+            groups = 1 if any_zero_point else (1, channels)[draw.integer(0, 2)]
             outputs = groups * draw.integer(1, 5)
             kernel = [draw.integer(1, min(4, shape[2] + 1)), draw.integer(1, min(4, shape[3] + 1))]
             weights, axis, depth = (outputs, channels // groups, *kernel), 0, channels // groups * kernel[0] * kernel[1]
@@ -168,7 +232,11 @@ def _weighted(op: str) -> Callable[[Draw], Case]:
         scales = scales if scales.size > 1 else scales.reshape(())
         graph.input("x", shape, draw.dtype)
         inputs = [graph.dequantize("x", (scale, zero_point))]
-        inputs.append(graph.weights("w", random.integers(-127, 128, weights).astype(np.int8), scales, axis))
+        if any_zero_point:
+            inputs.append(_weights_with_zero_point(draw, graph, weights, float(scales.reshape(-1)[0])))
+            scales = scales.reshape(-1)[0]
+        else:
+            inputs.append(graph.weights("w", random.integers(-127, 128, weights).astype(np.int8), scales, axis))
         if op != "MatMul" and draw.integer(0, 2):
             inputs.append(graph.bias("b", random.integers(-3000, 3000, outputs), np.float32(scale) * scales))
         out = (float(np.float32(scale * scales.mean() * np.sqrt(depth) * 60)), draw.zero_point())
@@ -176,6 +244,12 @@ def _weighted(op: str) -> Callable[[Draw], Case]:
         return graph.model(), {"x": draw.values(*shape)}
 
     return case
+
+
+def _weights_with_zero_point(draw: Draw, graph: GraphBuilder, shape: tuple[int, ...], scale: float) -> str:
+    """Weights of the activations' type, with one scale and any zero point."""
+    inputs = [graph.constant("w", draw.values(*shape)), *graph.parameters("w", (scale, draw.zero_point()))]
+    return graph.node("DequantizeLinear", inputs, "w_real")
 
 
 CASES: dict[str, Callable[[Draw], Case]] = {
@@ -187,6 +261,20 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "Conv": _weighted("Conv"),
     "DepthToSpace": _moved("DepthToSpace", {}, blocksize=1),
     "Elu": _unary("Elu"),
+    "Elu with alpha": _unary("Elu", alpha=0.7),
+    "Add or Sub, then bounds": _bounded_sum,
+    "AveragePool of a signal": _signal_pool("AveragePool"),
+    "Bounds on a float32 input": _bounded_input,
+    "Conv, any zero point": _weighted("Conv", True),
+    "Gemm, any zero point": _weighted("Gemm", True),
+    "HardSigmoid": _unary("HardSigmoid"),
+    "HardSigmoid with parameters": _unary("HardSigmoid", alpha=1 / 6, beta=0.45),
+    "MatMul in batches": _batched_product,
+    "MatMul, any zero point": _weighted("MatMul", True),
+    "MaxPool of a signal": _signal_pool("MaxPool"),
+    "Sub": _binary("Sub"),
+    "DepthToSpace CRD": _moved("DepthToSpace", {}, blocksize=1, mode="CRD"),
+    "Resize with axes": _moved("Resize", {"roi": None, "scales": np.array([3, 2], np.float32)}, mode="nearest", axes=[3, 2], opset=18),
     "Flatten": _moved("Flatten", {}, axis=1),
     "Gemm": _weighted("Gemm"),
     "GlobalAveragePool": _unary("GlobalAveragePool"),

@@ -28,18 +28,20 @@ from tinyc.frontends.onnx_node import (
     State,
     Unusable,
 )
+from tinyc.frontends.onnx_pool_rules import POOL_RULES
+from tinyc.frontends.onnx_quantize_rules import QUANTIZE_RULES
 from tinyc.frontends.onnx_reader import OnnxGraph, OnnxInput, OnnxNode, Shapes, read_onnx
 from tinyc.frontends.onnx_refusals import REFUSALS
-from tinyc.frontends.onnx_window_rules import WINDOW_RULES
+from tinyc.frontends.onnx_weight_rules import WEIGHT_RULES
 from tinyc.ir.nn_base import set_layer
 from tinyc.ir.nn_elementwise import DequantizeOp
 from tinyc.ir.tensor_type import Tensor, TensorType
 from tinyc.numerics.profile import Profile
 
-RULES: dict[str, Rule] = {**WINDOW_RULES, **ELEMENTWISE_RULES, **MOVEMENT_RULES}
+RULES: dict[str, Rule] = {**QUANTIZE_RULES, **WEIGHT_RULES, **POOL_RULES, **ELEMENTWISE_RULES, **MOVEMENT_RULES}
 """What the front end supports, besides what it folds."""
 
-_QUANTIZED_MARKS = ("DequantizeLinear", "QLinear", "QGemm")
+_QUANTIZED_MARKS = ("QuantizeLinear", "DequantizeLinear", "QLinear", "QGemm")
 
 
 def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: Shapes | None = None) -> ModuleOp:
@@ -125,7 +127,7 @@ def _input_quantization(name: str, graph: OnnxGraph) -> tuple[float, int]:
             continue
         scale = graph.constants.get(node.inputs[first + 1]) if first + 1 < len(node.inputs) else None
         zero_point = graph.constants.get(node.inputs[first + 2]) if first + 2 < len(node.inputs) else None
-        if scale is not None and scale.size == 1 and scale.dtype == np.float32:
+        if scale is not None and scale.size == 1 and scale.dtype in (np.float32, np.float16):
             if not np.isfinite(scale).all() or not scale.reshape(-1)[0] > 0:
                 raise Refused("scale", f"{node.op} gives it the scale {scale.reshape(-1)[0]}, expected a positive, finite number")
             zero = int(zero_point.reshape(-1)[0]) if zero_point is not None and zero_point.size == 1 else 0

@@ -1,7 +1,8 @@
-"""Import rules of QuantizeLinear, DequantizeLinear and of what works element by element, with their QOperator forms."""
+"""Import rules of what works element by element, with their QOperator forms."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,12 +10,10 @@ import numpy as np
 from xdsl.dialects.builtin import FloatAttr, StringAttr, UnitAttr, f32
 from xdsl.ir import Attribute, SSAValue
 
-from tinyc.frontends.onnx_layout import channels_first, channels_last
+from tinyc.frontends.onnx_layout import transpose
 from tinyc.frontends.onnx_node import (
     QUANTIZE_HINT,
-    SHIFT,
     Activation,
-    Known,
     KnownQuantized,
     Node,
     Pending,
@@ -23,105 +22,15 @@ from tinyc.frontends.onnx_node import (
     State,
     axis_of,
     quantized_type,
+    waiting,
 )
-from tinyc.frontends.onnx_window_rules import FULL_RANGE, unsigned_property
+from tinyc.frontends.onnx_quantize_rules import quantized, requantized
+from tinyc.frontends.onnx_window import FULL_RANGE, unsigned_property
 from tinyc.ir.nn_base import integers, tensor_of
-from tinyc.ir.nn_elementwise import AddOp, BinaryOp, ClampOp, MulOp, QuantizeOp, SoftmaxOp, broadcast_shapes
+from tinyc.ir.nn_elementwise import AddOp, BinaryOp, MulOp, SoftmaxOp, SubOp, broadcast_shapes
 from tinyc.ir.nn_shape import ReshapeOp
 from tinyc.ir.nn_unary import UnaryOp
 from tinyc.numerics.softmax import scaled_softmax
-
-
-def requantized(node: Node, x: Activation, out: Quantization) -> SSAValue:
-    """The tensor with the scale and zero point of `out`."""
-    own = x.quantization
-    if (own.scale, own.zero_point) == (out.scale, out.zero_point):
-        return x.value
-    properties = {"function": StringAttr("requantize")}
-    return node.add(UnaryOp.create(operands=[x.value], properties=properties, result_types=[quantized_type(x.shape, out)]))
-
-
-def quantized_bound(real: float, out: Quantization) -> int:
-    """A real bound in the quantisation `out`, limited to int8; quantising is monotonic, so that a clamp may come before or after it."""
-    scaled = np.clip(np.float32(real) / np.float32(out.scale), np.float32(-1024), np.float32(1024))
-    return int(np.clip(np.rint(scaled) + out.zero_point, -128, 127))
-
-
-def bounded(node: Node, value: SSAValue, bounds: tuple[float | None, float | None], out: Quantization) -> SSAValue:
-    """`value` limited to real `bounds`."""
-    lower = -128 if bounds[0] is None else quantized_bound(bounds[0], out)
-    upper = 127 if bounds[1] is None else quantized_bound(bounds[1], out)
-    if (lower, upper) == FULL_RANGE:
-        return value
-    if lower > upper:
-        node.refuse("min", f"the bounds {bounds} exclude each other")
-    return node.add(ClampOp.create(operands=[value], properties={"clamp": integers((lower, upper))}, result_types=[value.type]))
-
-
-def _quantize_linear(node: Node) -> State:
-    state = node.state(0)
-    if node.integer("block_size", 0):
-        node.refuse("block_size", "quantisation in blocks is not supported")
-    if node.integer("output_dtype", 0) not in (0, 2, 3):
-        node.refuse("output_dtype", f"type {node.integer('output_dtype', 0)} is not supported", "quantise to int8 or uint8")
-    default = {3: False}.get(node.integer("output_dtype", 0), True)
-    if isinstance(state, Known):
-        return _quantized_constant(node, state, default)
-    out = node.parameters(1, 2, default)
-    if isinstance(state, Pending):
-        value = state.emit(out)
-        return Activation(bounded(node, value, state.bounds, out), False, out.unsigned)
-    x = node.movable(0)
-    if x.tensor.element == "f32":
-        kind = quantized_type(x.shape, out)
-        return Activation(node.add(QuantizeOp.create(operands=[x.value], result_types=[kind])), False, out.unsigned)
-    return Activation(requantized(node, x, out), False, out.unsigned)
-
-
-def _quantized_constant(node: Node, state: Known, default: bool) -> State:
-    """Weights that the file quantises itself."""
-    scales, zero_points, unsigned = node.channel_parameters(1, 2, default)
-    if state.array.dtype != np.float32 or not (scales > 0).all():
-        node.refuse("scale", "a constant to quantise must be float32, and its scales positive")
-    shape = [1] * state.array.ndim
-    if scales.size > 1:
-        axis = axis_of(node, node.integer("axis", 1), state.array.ndim)
-        if state.array.shape[axis] != scales.size:
-            node.refuse("scale", f"{scales.size} scales for a dimension of {state.array.shape[axis]}")
-        shape[axis] = scales.size
-    scaled = np.clip(state.array / scales.reshape(shape), np.float32(-1024), np.float32(1024))
-    values = np.clip(np.rint(scaled) + zero_points.reshape(shape), -128, 127)
-    return Known((values + SHIFT).astype(np.uint8) if unsigned else values.astype(np.int8))
-
-
-def _dequantize_linear(node: Node) -> State:
-    state = node.state(0)
-    if node.integer("block_size", 0):
-        node.refuse("block_size", "quantisation in blocks is not supported")
-    if isinstance(state, Known):
-        return _dequantized_constant(node, state)
-    x = node.quantized(0)
-    if x.real:
-        node.refuse("inputs", "the input is float32")
-    parameters = node.parameters(1, 2, x.unsigned)
-    return replace(node.reinterpreted(x, parameters), real=True)
-
-
-def _dequantized_constant(node: Node, state: Known) -> State:
-    values = state.array
-    if values.dtype not in (np.int8, np.uint8, np.int32):
-        node.refuse("type", f"quantised {values.dtype} is not supported", "quantise to int8")
-    unsigned = bool(values.dtype == np.uint8)
-    scales, zero_points, _ = node.channel_parameters(1, 2, unsigned)
-    axis = 0
-    if scales.size > 1:
-        axis = axis_of(node, node.integer("axis", 1), values.ndim)
-        if values.shape[axis] != scales.size:
-            node.refuse("scale", f"{scales.size} scales for a dimension of {values.shape[axis]}")
-    if unsigned:
-        values = (values.astype(np.int16) - SHIFT).astype(np.int8)
-    return KnownQuantized(values, scales, zero_points, axis, unsigned)
-
 
 # Activations that are bounds
 
@@ -160,50 +69,58 @@ def _tighter(first: tuple[float | None, float | None], second: tuple[float | Non
 def _bound(node: Node) -> State:
     state, bounds = node.state(0), _bounds_of(node)
     if isinstance(state, Pending):
-        return replace(state, bounds=_tighter(state.bounds, bounds))
-    x = node.quantized(0)
-    if not x.real:
-        node.refuse("inputs", "the input is int8: this op works on real values")
-    return Pending(node, x.shape, lambda out: requantized(node, x, out), bounds)
+        shared = state.shared or node.graph.uses[node.info.inputs[0]] > 1
+        return replace(state, bounds=_tighter(state.bounds, bounds), shared=shared)
+    if isinstance(state, Activation) and state.tensor.element == "f32":
+        return _tabulated(node, state.shape, lambda out: quantized(node, state, out), bounds)
+    x = node.real(0)
+    return _tabulated(node, x.shape, lambda out: requantized(node, x, out), bounds)
+
+
+def _tabulated(
+    node: Node, shape: tuple[int, ...], emit: Callable[[Quantization], SSAValue], bounds: tuple[float | None, float | None] = (None, None)
+) -> Pending:
+    """A computation whose results are the same in integers and in float32: each depends on one value."""
+    return Pending(node, shape, emit, emit, None, bounds)
 
 
 # Functions of one element
 
 
-def _function_op(node: Node, x: Activation, function: str, out: Quantization, alpha: float | None = None) -> SSAValue:
-    properties: dict[str, Attribute] = {"function": StringAttr(function)}
-    if alpha is not None:
-        properties["alpha"] = FloatAttr(alpha, f32)
+def _function_op(node: Node, x: Activation, function: str, out: Quantization, parameters: Mapping[str, float]) -> SSAValue:
+    numbers = {name: FloatAttr(value, f32) for name, value in parameters.items()}
+    properties: dict[str, Attribute] = {"function": StringAttr(function), **numbers}
     return node.add(UnaryOp.create(operands=[x.value], properties=properties, result_types=[quantized_type(x.shape, out)]))
 
 
-def _unary(function: str) -> Callable[[Node], State]:
+def _unary(function: str) -> Rule:
     def rule(node: Node) -> State:
-        x = node.quantized(0)
-        alpha = _alpha(node) if function == "leaky_relu" else None
-        return Pending(node, x.shape, lambda out: _function_op(node, x, function, out, alpha))
+        x, parameters = node.real(0), _parameters(node, function)
+        return _tabulated(node, x.shape, lambda out: _function_op(node, x, function, out, parameters))
 
     return rule
 
 
-def _alpha(node: Node) -> float:
-    alpha = float(node.attribute("alpha", float, 0.01))
-    if not np.isfinite(alpha):
-        node.refuse("alpha", f"alpha is {alpha}, expected a finite number")
-    return alpha
+_PARAMETERS: Mapping[str, Mapping[str, float]] = {
+    "elu": {"alpha": 1.0},
+    "hard_sigmoid": {"alpha": 0.2, "beta": 0.5},
+    "leaky_relu": {"alpha": 0.01},
+}
+"""Attributes of functions, with the values that ONNX gives them where they are left out."""
 
 
-def _elu(node: Node) -> State:
-    if node.attribute("alpha", float, 1.0) != 1.0:
-        node.refuse("alpha", "only alpha = 1 is supported")
-    return _unary("elu")(node)
+def _parameters(node: Node, function: str) -> dict[str, float]:
+    found = {name: float(node.attribute(name, float, value)) for name, value in _PARAMETERS.get(function, {}).items()}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            node.refuse(name, f"{name} is {value}, expected a finite number")
+    return found
 
 
 def _qlinear_unary(function: str) -> Rule:
     def rule(node: Node) -> State:
         x, out = node.described(0), node.parameters(3, 4)
-        alpha = _alpha(node) if function == "leaky_relu" else None
-        return Activation(_function_op(node, x, function, out, alpha), False, out.unsigned)
+        return Activation(_function_op(node, x, function, out, _parameters(node, function)), False, out.unsigned)
 
     return rule
 
@@ -211,11 +128,14 @@ def _qlinear_unary(function: str) -> Rule:
 # Functions of two elements
 
 
-def _binary_op(node: Node, kind: type[BinaryOp], a: Activation, b: Activation, out: Quantization) -> SSAValue:
+def _binary_op(node: Node, kind: type[BinaryOp], a: Activation, b: Activation, out: Quantization, real: bool = False) -> SSAValue:
+    """The op in integers, or in `real` numbers: of dequantised operands, and then quantised."""
     shape = broadcast_shapes(a.shape, b.shape)
     assert shape is not None
     properties: dict[str, Attribute] = {"clamp": integers(FULL_RANGE), **unsigned_property(out)}
-    if first_is_repeated(a.shape, b.shape):
+    if real:
+        properties = {"clamp": integers(FULL_RANGE), "dequantized": UnitAttr()}
+    elif first_is_repeated(a.shape, b.shape):
         properties["swapped"] = UnitAttr()
     return node.add(kind.create(operands=[a.value, b.value], properties=properties, result_types=[quantized_type(shape, out)]))
 
@@ -237,8 +157,16 @@ def _check_broadcast(node: Node, a: Activation, b: Activation) -> tuple[int, ...
 
 def _binary(kind: type[BinaryOp]) -> Rule:
     def rule(node: Node) -> State:
-        a, b = node.quantized(0), node.quantized(1)
-        return Pending(node, _check_broadcast(node, a, b), lambda out: _binary_op(node, kind, a, b, out))
+        a, b = node.real(0), node.real(1)
+        pending = waiting(node, _check_broadcast(node, a, b), lambda out: _binary_op(node, kind, a, b, out), (a, b))
+        if kind is MulOp:
+            return pending
+
+        def emit_real(out: Quantization) -> SSAValue:
+            return _binary_op(node, kind, a, b, out, real=True)
+
+        # ONNX Runtime has no 8-bit subtraction.
+        return replace(pending, emit_real=emit_real, emit=emit_real if kind is SubOp else pending.emit)
 
     return rule
 
@@ -257,39 +185,33 @@ def _qlinear_binary(kind: type[BinaryOp]) -> Rule:
 
 def _softmax_op(node: Node, x: Activation, axis: int, out: Quantization, flattens: bool) -> SSAValue:
     value, shape = x.value, x.shape
-    over_channels = len(shape) == 4 and axis == 1 and not flattens
-    if over_channels:
-        value = channels_last(node, value)
-    elif flattens:
-        matrix = (int(np.prod(shape[:axis])), int(np.prod(shape[axis:])))
+    order = (*(other for other in range(len(shape)) if other != axis), axis)
+    if flattens:
+        matrix = (math.prod(shape[:axis]), math.prod(shape[axis:]))
         value = node.add(ReshapeOp.create(operands=[value], result_types=[quantized_type(matrix, x.quantization)]))
+    else:
+        value = transpose(node, value, order)
     kind = quantized_type(tensor_of(value).shape, out)
     plan = scaled_softmax(kind.data.shape[-1], x.quantization.scale, out.scale, out.zero_point)
     if not plan.factor * max(plan.table) <= float(np.finfo(np.float32).max):
         node.refuse("y_scale", f"with the output scale {out.scale:g} ONNX Runtime's softmax overflows", "give the output the scale 1/256")
     properties: dict[str, Attribute] = {"beta": FloatAttr(1.0, f32)}
     made = node.add(SoftmaxOp.create(operands=[value], properties=properties, result_types=[kind]))
-    if over_channels:
-        return channels_first(node, made)
-    return node.add(ReshapeOp.create(operands=[made], result_types=[quantized_type(shape, out)])) if flattens else made
+    if flattens:
+        return node.add(ReshapeOp.create(operands=[made], result_types=[quantized_type(shape, out)]))
+    return transpose(node, made, tuple(order.index(position) for position in range(len(shape))))
 
 
 def _softmax_axis(node: Node, x: Activation, opset: int) -> tuple[int, bool]:
     """The axis, and whether all axes from there on are one (up to opset 12)."""
-    rank = len(x.shape)
-    axis = axis_of(node, node.integer("axis", -1 if opset >= 13 else 1), rank)
-    flattens = opset < 13 and axis != rank - 1
-    if not flattens and axis != rank - 1 and not (rank == 4 and axis == 1):
-        node.refuse(
-            "axis", f"Softmax over axis {axis} of {list(x.shape)} is not supported", "use the last axis, or the channels of an image"
-        )
-    return axis, flattens
+    axis = axis_of(node, node.integer("axis", -1 if opset >= 13 else 1), len(x.shape))
+    return axis, opset < 13 and axis != len(x.shape) - 1
 
 
 def _softmax(node: Node) -> State:
-    x = node.quantized(0)
+    x = node.real(0)
     axis, flattens = _softmax_axis(node, x, node.graph.opset)
-    return Pending(node, x.shape, lambda out: _softmax_op(node, x, axis, out, flattens))
+    return waiting(node, x.shape, lambda out: _softmax_op(node, x, axis, out, flattens), (x,))
 
 
 def _qlinear_softmax(node: Node) -> State:
@@ -310,21 +232,19 @@ ELEMENTWISE_RULES: Mapping[str, Rule] = {
     "Add": _binary(AddOp),
     "Cast": _cast,
     "Clip": _bound,
-    "DequantizeLinear": _dequantize_linear,
-    "Elu": _elu,
+    "Elu": _unary("elu"),
+    "HardSigmoid": _unary("hard_sigmoid"),
     "HardSwish": _unary("hard_swish"),
     "LeakyRelu": _unary("leaky_relu"),
     "Mul": _binary(MulOp),
-    "QuantizeLinear": _quantize_linear,
     "Relu": _bound,
     "Sigmoid": _unary("logistic"),
     "Softmax": _softmax,
+    "Sub": _binary(SubOp),
     "Tanh": _unary("tanh"),
-    "com.microsoft.DequantizeLinear": _dequantize_linear,
     "com.microsoft.QLinearAdd": _qlinear_binary(AddOp),
     "com.microsoft.QLinearLeakyRelu": _qlinear_unary("leaky_relu"),
     "com.microsoft.QLinearMul": _qlinear_binary(MulOp),
     "com.microsoft.QLinearSigmoid": _qlinear_unary("logistic"),
     "com.microsoft.QLinearSoftmax": _qlinear_softmax,
-    "com.microsoft.QuantizeLinear": _quantize_linear,
 }

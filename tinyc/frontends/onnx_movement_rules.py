@@ -10,10 +10,10 @@ import numpy.typing as npt
 from xdsl.dialects.builtin import BoolAttr, StringAttr
 from xdsl.ir import SSAValue
 
-from tinyc.frontends.onnx_elementwise_rules import requantized
 from tinyc.frontends.onnx_fold import Part, flat_shape, resolved_shape, slice_parts, squeezed, unsqueezed
 from tinyc.frontends.onnx_layout import channels_first, channels_last, transpose
 from tinyc.frontends.onnx_node import Activation, KnownQuantized, Node, Pending, Quantization, Rule, State, axis_of, quantized_type
+from tinyc.frontends.onnx_quantize_rules import requantized
 from tinyc.ir.nn_base import integers
 from tinyc.ir.nn_movement import ConcatOp, DepthToSpaceOp, MirrorPadOp, ResizeNearestOp, SliceOp, SpaceToDepthOp, integer
 from tinyc.ir.nn_shape import PadOp, ReshapeOp
@@ -32,6 +32,12 @@ def reshaped(node: Node, x: Activation, shape: Sequence[int]) -> Activation:
         return x
     kind = TensorType(replace(x.tensor, shape=tuple(shape)))
     return _moved(x, node.add(ReshapeOp.create(operands=[x.value], result_types=[kind])))
+
+
+def _dropout(node: Node) -> State:
+    if node.has(2) and node.constant(2, "training_mode").any():
+        node.refuse("training_mode", "a Dropout that drops is not supported", "export the model in inference mode")
+    return _same(node)
 
 
 def _same(node: Node) -> State:
@@ -143,7 +149,11 @@ def _concat(node: Node) -> State:
         node.refuse("inputs", "int8 tensors of different scales lie side by side", "give them one scale, or use QLinearConcat")
     shape = list(inputs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in inputs)
-    return Pending(node, tuple(shape), lambda out: concatenated(node, inputs, axis, out))
+
+    def emit(out: Quantization) -> SSAValue:
+        return concatenated(node, inputs, axis, out)
+
+    return Pending(node, tuple(shape), emit, emit)
 
 
 def _qlinear_concat(node: Node) -> State:
@@ -222,15 +232,30 @@ def resize_indices(size: int, outputs: int, scale: np.float32, coordinates: str,
 
 
 def _resize_sizes(node: Node, shape: Sequence[int]) -> tuple[list[int], list[np.float32]]:
+    """Sizes of the result and factors, for every axis; `axes` lists those that inputs speak of, all by default."""
+    axes = [axis_of(node, axis, len(shape)) for axis in node.attribute("axes", list, list(range(len(shape))))]
+    sizes, scales = list(shape), [np.float32(1)] * len(shape)
     if node.has(3):
-        sizes = node.integers(3, "sizes")
-        if len(sizes) != len(shape):
-            node.refuse("sizes", f"expected {len(shape)} sizes, found {sizes}")
-        return sizes, [np.float32(a) / np.float32(b) for a, b in zip(sizes, shape, strict=True)]
-    scales = node.constant(1 if node.info.op == "Upsample" else 2, "scales").astype(np.float32)
-    if scales.shape != (len(shape),) or not np.isfinite(scales).all() or not (scales > 0).all() or (scales > 64).any():
-        node.refuse("scales", f"expected {len(shape)} factors between 0 and 64, found {scales.tolist()}")
-    return [int(np.floor(size * scale)) for size, scale in zip(shape, scales, strict=True)], list(scales)
+        wanted = node.integers(3, "sizes")
+        if len(wanted) != len(axes):
+            node.refuse("sizes", f"expected {len(axes)} sizes, found {wanted}")
+        ratios = [np.float32(size) / np.float32(shape[axis]) for size, axis in zip(wanted, axes, strict=True)]
+        policy = node.attribute("keep_aspect_ratio_policy", str, "stretch")
+        if policy in ("not_larger", "not_smaller"):
+            common = min(ratios) if policy == "not_larger" else max(ratios)
+            ratios = [common] * len(axes)
+            wanted = [int(np.floor(common * np.float32(shape[axis]) + np.float32(0.5))) for axis in axes]
+        elif policy != "stretch":
+            node.refuse("keep_aspect_ratio_policy", f"{policy} is unknown")
+    else:
+        factors = node.constant(1 if node.info.op == "Upsample" else 2, "scales").astype(np.float32)
+        if factors.shape != (len(axes),) or not np.isfinite(factors).all() or not (factors > 0).all() or (factors > 64).any():
+            node.refuse("scales", f"expected {len(axes)} factors between 0 and 64, found {factors.tolist()}")
+        ratios = list(factors)
+        wanted = [int(np.floor(shape[axis] * factor)) for axis, factor in zip(axes, factors, strict=True)]
+    for axis, size, ratio in zip(axes, wanted, ratios, strict=True):
+        sizes[axis], scales[axis] = size, ratio
+    return sizes, scales
 
 
 def _resize(node: Node) -> State:
@@ -238,8 +263,8 @@ def _resize(node: Node) -> State:
     mode = node.attribute("mode", str, "nearest")
     if mode != "nearest":
         node.refuse("mode", f"Resize with mode {mode} is not supported", "use nearest")
-    if len(x.shape) != 4 or x.shape[0] != 1 or "axes" in node.info.attributes:
-        node.refuse("shape", f"expects an image of shape [1, C, H, W] and no axes, got {list(x.shape)}")
+    if len(x.shape) != 4 or x.shape[0] != 1:
+        node.refuse("shape", f"expects an image of shape [1, C, H, W], got {list(x.shape)}")
     sizes, scales = _resize_sizes(node, x.shape)
     if sizes[:2] != list(x.shape[:2]) or min(sizes) < 1 or max(sizes) > 1 << 16:
         node.refuse("sizes", f"from {list(x.shape)} to {sizes}: only height and width may change")
@@ -263,10 +288,7 @@ def _resize(node: Node) -> State:
 
 
 def _depth_to_space(node: Node) -> State:
-    x = node.quantized(0)
-    if node.attribute("mode", str, "DCR") != "DCR":
-        node.refuse("mode", "only mode DCR is supported")
-    return _blocks(node, x, True)
+    return _blocks(node, node.quantized(0), True)
 
 
 def _space_to_depth(node: Node) -> State:
@@ -274,10 +296,17 @@ def _space_to_depth(node: Node) -> State:
 
 
 def _blocks(node: Node, x: Activation, to_space: bool) -> State:
-    size = node.integer("blocksize", 0)
-    if len(x.shape) != 4 or x.shape[0] != 1 or not 1 <= size <= 1 << 10:
-        node.refuse("blocksize", f"blocks of {size} do not fit {list(x.shape)}")
+    size, mode = node.integer("blocksize", 0), node.attribute("mode", str, "DCR")
+    if mode not in ("DCR", "CRD"):
+        node.refuse("mode", f"mode {mode} is unknown", "use DCR or CRD")
+    if len(x.shape) != 4 or x.shape[0] != 1:
+        node.refuse("shape", f"expects an image of shape [1, C, H, W], got {list(x.shape)}")
     _, channels, height, width = x.shape
+    fits = channels % (size * size) == 0 if to_space and size else size and height % size == 0 and width % size == 0
+    if not 1 <= size <= 1 << 10 or not fits:
+        node.refuse("blocksize", f"blocks of {size} do not fit {list(x.shape)}")
+    if mode == "CRD":
+        return _blocks_within_channels(node, x, size, to_space)
     if to_space:
         shape = (1, height * size, width * size, channels // (size * size))
     else:
@@ -291,10 +320,23 @@ def _blocks(node: Node, x: Activation, to_space: bool) -> State:
     return _moved(x, channels_first(node, node.add(made)))
 
 
+def _blocks_within_channels(node: Node, x: Activation, size: int, to_space: bool) -> State:
+    """Mode CRD, in which the elements of a block are neighbours among the channels, as PyTorch's PixelShuffle has them."""
+    _, channels, height, width = x.shape
+    if to_space:
+        kept = channels // (size * size)
+        cut = reshaped(node, x, (kept, size, size, height, width))
+        moved = _moved(cut, transpose(node, cut.value, (0, 3, 1, 4, 2)))
+        return reshaped(node, moved, (1, kept, height * size, width * size))
+    cut = reshaped(node, x, (channels, height // size, size, width // size, size))
+    moved = _moved(cut, transpose(node, cut.value, (0, 2, 4, 1, 3)))
+    return reshaped(node, moved, (1, channels * size * size, height // size, width // size))
+
+
 MOVEMENT_RULES: Mapping[str, Rule] = {
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
-    "Dropout": _same,
+    "Dropout": _dropout,
     "Flatten": _flatten,
     "Identity": _same,
     "Pad": _pad,

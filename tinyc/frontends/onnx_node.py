@@ -85,13 +85,19 @@ class Activation:
 class Pending:
     """A float32 result of a computation on int8 tensors that has no scale yet; `emit` makes its ops once there is one.
 
-    `bounds` are those of activations behind the computation, None where there is none.
+    `bounds` are those of activations behind the computation, None where there is none. ONNX Runtime computes in integers only where the
+    quantisation implies these bounds, where nothing else reads the float32 value (`shared`), and where operands and result have the same
+    type (`unsigned`: that of the operands, None where they differ). Elsewhere it computes in float32, as `emit_real` does; None where that
+    cannot be followed, because it depends on the order of additions.
     """
 
     node: Node
     shape: tuple[int, ...]
     emit: Callable[[Quantization], SSAValue]
+    emit_real: Callable[[Quantization], SSAValue] | None
+    unsigned: bool | None = None
     bounds: tuple[float | None, float | None] = (None, None)
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,13 @@ class Node:
             self.refuse("inputs", f"{self.info.inputs[position]} is {state.tensor.element}, not quantised", QUANTIZE_HINT)
         return state
 
+    def real(self, position: int) -> Activation:
+        """An int8 input that stands for real values, as arithmetic needs it."""
+        state = self.quantized(position)
+        if not state.real:
+            self.refuse("inputs", f"{self.info.inputs[position]} is int8: this op works on real values", "put DequantizeLinear before it")
+        return state
+
     def materialized(self, data: KnownQuantized) -> Activation:
         """Quantised data as a tensor. Refuses data with a scale for each channel."""
         if data.scales.size != 1 or data.array.dtype != np.int8:
@@ -230,12 +243,23 @@ class Node:
         self, scale: int, zero_point: int, unsigned: bool | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], bool]:
         """Scales, zero points as int8 ones, and whether they are for uint8. Refuses what is not finite, or differs in number."""
+        scales, zero_points, found = self.block_parameters(scale, zero_point, unsigned)
+        if scales.ndim > 1:
+            self.refuse("scale", f"the scale must be a scalar or a vector, is {list(scales.shape)}")
+        return np.atleast_1d(scales), zero_points.reshape(-1), found
+
+    def block_parameters(
+        self, scale: int, zero_point: int, unsigned: bool | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], bool]:
+        """As `channel_parameters`, in the shape that they have in the file."""
         scales = self.constant(scale, "scale")
-        if scales.dtype != np.float32 or scales.ndim > 1 or scales.size < 1:
-            self.refuse("scale", f"the scale must be float32, a scalar or a vector, is {scales.dtype} {list(scales.shape)}")
+        if scales.dtype == np.float16 and self.info.op.startswith("QLinear"):
+            # No value has that type here, so that nothing is computed in it.
+            scales = scales.astype(np.float32)
+        if scales.dtype != np.float32 or scales.size < 1:
+            self.refuse("scale", f"the scale must be float32, is {scales.dtype} {list(scales.shape)}")
         if not np.isfinite(scales).all():
             self.refuse("scale", "a scale is not a finite number", "the model was damaged, or calibrated on data with NaN")
-        scales = np.atleast_1d(scales)
         if not self.has(zero_point):
             is_unsigned = True if unsigned is None else unsigned
             zero = -SHIFT if is_unsigned else 0
@@ -246,7 +270,7 @@ class Node:
         if zero_points.size != scales.size:
             self.refuse("zero_point", f"{zero_points.size} zero points for {scales.size} scales")
         is_unsigned = bool(zero_points.dtype == np.uint8)
-        return scales, np.atleast_1d(zero_points).astype(np.int64) - (SHIFT if is_unsigned else 0), is_unsigned
+        return scales, zero_points.reshape(scales.shape).astype(np.int64) - (SHIFT if is_unsigned else 0), is_unsigned
 
     def described(self, position: int) -> Activation:
         """An int8 input of a QOperator node, with the scale and zero point that the two inputs behind it give."""
@@ -283,6 +307,12 @@ class Node:
         """Constant weights, bias or the like."""
         data = DenseAttr.of(np.ascontiguousarray(values))
         return self.add(ConstantOp.create(properties={"value": data}, result_types=[TensorType(Tensor(values.shape, data.data.element))]))
+
+
+def waiting(node: Node, shape: tuple[int, ...], emit: Callable[[Quantization], SSAValue], operands: Sequence[Activation]) -> Pending:
+    """A computation on `operands` that ONNX Runtime has an 8-bit kernel for, and whose float32 form cannot be followed."""
+    types = {operand.unsigned for operand in operands}
+    return Pending(node, shape, emit, None, types.pop() if len(types) == 1 else None)
 
 
 Rule = Callable[[Node], State | Sequence[State]]

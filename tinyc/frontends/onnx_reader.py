@@ -7,8 +7,10 @@ than opset 11 go through the version converter of the `onnx` package.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,11 @@ class OnnxGraph:
     constants: Mapping[str, Array]
     inputs: tuple[OnnxInput, ...]
     outputs: tuple[str, ...]
+
+    @cached_property
+    def uses(self) -> Counter[str]:
+        """How often each value is read, by nodes and as an output."""
+        return Counter([*(name for node in self.nodes for name in node.inputs), *self.outputs])
 
 
 def read_onnx(content: bytes, file: str, folder: Path | None, shapes: Shapes | None = None) -> OnnxGraph:

@@ -91,6 +91,7 @@ def _addition(op: BinaryOp, profile: Profile, order: tuple[int, int], signs: tup
         signs,
         unsigned=op.unsigned is not None,
         swapped=(op.swapped is not None) != (order == (1, 0)),
+        dequantized=op.dequantized is not None,
     )
     if isinstance(plan, FixedPointAddition):
         # XNNPACK does not take the op, and so does not round its bounds.
@@ -116,8 +117,8 @@ def unary_op_table(op: UnaryOp, profile: Profile) -> npt.NDArray[np.int8]:
     """(256,) results for the inputs -128 to 127. Raises ValueError for scales that the references do not take."""
     source, out = op.operand_tensor(0), op.out
     quantization = UnaryQuantization(scale_of(source), source.zero_point, scale_of(out), out.zero_point)
-    alpha = None if op.alpha is None else float(op.alpha.value.data)
-    return unary_table(op.function.data, profile, quantization, alpha, own_kernel=op.own_kernel is not None)
+    alpha, beta = (None if number is None else float(number.value.data) for number in (op.alpha, op.beta))
+    return unary_table(op.function.data, profile, quantization, alpha, beta, own_kernel=op.own_kernel is not None)
 
 
 def pool_plan(op: PoolOp, profile: Profile) -> PoolingPlan:

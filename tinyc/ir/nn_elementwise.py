@@ -58,12 +58,14 @@ class BroadcastingOp(NNOp):
 class BinaryOp(BroadcastingOp, ClampedOp):
     """A sum, difference or product, clamped.
 
-    Two marks matter only to a profile that rounds in float32: `unsigned`, the model file has uint8 tensors; `swapped`, the operands are in
-    the opposite of the order in which the reference takes them.
+    Three marks matter only to a profile that rounds in float32: `unsigned`, the model file has uint8 tensors; `swapped`, the operands are
+    in the opposite of the order in which the reference takes them; `dequantized`, the reference dequantises the operands of a sum, adds
+    and quantises.
     """
 
     unsigned = opt_prop_def(UnitAttr)
     swapped = opt_prop_def(UnitAttr)
+    dequantized = opt_prop_def(UnitAttr)
 
     def verify_op(self) -> None:
         BroadcastingOp.verify_op(self)

@@ -13,6 +13,7 @@ from tinyc.ir.nn_elementwise import BroadcastingOp
 UNARY_FUNCTIONS = (
     "abs",
     "elu",
+    "hard_sigmoid",
     "hard_swish",
     "leaky_relu",
     "logistic",
@@ -32,7 +33,8 @@ _TITLES = {"negate": "NEG", "requantize": "QUANTIZE"}
 class UnaryOp(ElementwiseOp):
     """`function` of every element, from the input's quantisation to the result's.
 
-    `alpha` is the slope of leaky_relu below 0. `own_kernel` marks what LiteRT computes with its own kernel instead of XNNPACK's, by another
+    `alpha` is the slope of leaky_relu below 0, the factor of elu below 0 (1 where it has none), and the slope of hard_sigmoid, whose value
+    at 0 is `beta`. `own_kernel` marks what LiteRT computes with its own kernel instead of XNNPACK's, by another
     rule.
     """
 
@@ -40,6 +42,7 @@ class UnaryOp(ElementwiseOp):
     TITLE: ClassVar[str] = "UNARY"
     function = prop_def(StringAttr)
     alpha = opt_prop_def(FloatAttr[Float32Type])
+    beta = opt_prop_def(FloatAttr[Float32Type])
     own_kernel = opt_prop_def(UnitAttr)
 
     @property
@@ -54,7 +57,10 @@ class UnaryOp(ElementwiseOp):
         require_int8(self.out, "result")
         function = self.function.data
         require(function in UNARY_FUNCTIONS, f"function must be one of {', '.join(UNARY_FUNCTIONS)}, got {function}")
-        require((self.alpha is not None) == (function == "leaky_relu"), "leaky_relu has an alpha, other functions have none")
+        if function != "elu":
+            takes = function in ("leaky_relu", "hard_sigmoid")
+            require((self.alpha is not None) == takes, f"{function} has {'an' if takes else 'no'} alpha")
+        require((self.beta is not None) == (function == "hard_sigmoid"), "hard_sigmoid has a beta, other functions have none")
 
 
 @irdl_op_definition

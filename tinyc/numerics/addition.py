@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.numerics.fixed_point import INT32_MAXIMUM, INT32_MINIMUM, multiply_by_quantized_multiplier, quantize_multiplier
-from tinyc.numerics.onnxruntime import FloatAddition, SwappedFloatAddition, float_addition
+from tinyc.numerics.onnxruntime import DequantizedAddition, FloatAddition, SwappedFloatAddition, float_addition
 from tinyc.numerics.profile import Profile
 
 Int8Array = npt.NDArray[np.int8]
@@ -82,7 +82,7 @@ class FixedPointAddition:
         return np.asarray(np.clip(output, self.minimum, self.maximum), dtype=np.int8)
 
 
-AdditionPlan = ShiftedAddition | FixedPointAddition | FloatAddition | SwappedFloatAddition
+AdditionPlan = ShiftedAddition | FixedPointAddition | FloatAddition | SwappedFloatAddition | DequantizedAddition
 
 
 def addition_plan(
@@ -97,12 +97,17 @@ def addition_plan(
     *,
     unsigned: bool = False,
     swapped: bool = False,
+    dequantized: bool = False,
 ) -> AdditionPlan:
     """The rule of `profile` for one ADD; `minimum` and `maximum` are the clamp bounds (see activation_bounds).
 
     `signs` (1 or -1 for each operand) makes it a SUB, (1, -1), or one with its operands swapped. What follows matters to `onnxruntime`
-    only: whether the file's tensors are uint8, and whether the operands come in the opposite of the order in which it takes them.
+    only: whether the file's tensors are uint8, whether the operands come in the opposite of the order in which it takes them, and whether
+    it computes with dequantised operands.
     """
+    if profile is Profile.ONNXRUNTIME and dequantized:
+        scales = [sign * scale for sign, scale in zip(signs, input_scales, strict=True)]
+        return DequantizedAddition(scales[0], scales[1], *input_zero_points, output_scale, output_zero_point, minimum, maximum)
     if profile is Profile.ONNXRUNTIME:
         return float_addition(input_scales, input_zero_points, output_scale, output_zero_point, minimum, maximum, signs, unsigned, swapped)
     first_ratio = np.float32(input_scales[0]) / np.float32(output_scale)
@@ -184,6 +189,8 @@ def _ratios(plan: AdditionPlan) -> tuple[float, float]:
         return plan.first_ratio, plan.second_ratio
     if isinstance(plan, SwappedFloatAddition):
         return plan.plan.second_ratio, plan.plan.first_ratio
+    if isinstance(plan, DequantizedAddition):
+        return plan.first_scale / plan.output_scale, plan.second_scale / plan.output_scale
     output = math.ldexp(plan.output_multiplier, plan.output_shift - 31 + _LEFT_SHIFT)
     return (
         plan.first_sign * math.ldexp(plan.first_multiplier, plan.first_shift - 31) * output,

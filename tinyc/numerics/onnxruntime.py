@@ -96,6 +96,28 @@ class SwappedFloatAddition:
 
 
 @dataclass(frozen=True)
+class DequantizedAddition:
+    """clamp(rint(f32(f32(a - za) * sa + f32(b - zb) * sb) / sy) + zy), each step in float32: a sum between DequantizeLinear and
+    QuantizeLinear for which ONNX Runtime has no 8-bit kernel. Scales are negative where an operand is taken off."""
+
+    first_scale: float
+    second_scale: float
+    first_zero_point: int
+    second_zero_point: int
+    output_scale: float
+    zero_point: int
+    minimum: int
+    maximum: int
+
+    def apply(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Int8Array:
+        """int8 sums of two int8 arrays, with numpy broadcasting."""
+        first = (a.astype(np.int64) - self.first_zero_point).astype(np.float32) * Single(self.first_scale)
+        second = (b.astype(np.int64) - self.second_zero_point).astype(np.float32) * Single(self.second_scale)
+        scaled = np.clip((first + second) / Single(self.output_scale), Single(-1024), Single(1024))
+        return np.asarray(np.clip(np.rint(scaled).astype(np.int64) + self.zero_point, self.minimum, self.maximum), dtype=np.int8)
+
+
+@dataclass(frozen=True)
 class FloatSumMultiplication:
     """clamp(rint(float32((a - za) * (b - zb)) * scale + zero_point)): QLinearMul, which adds the zero point before it rounds."""
 

@@ -53,18 +53,27 @@ class UnaryQuantization:
 
 
 def unary_table(
-    function: str, profile: Profile, quantization: UnaryQuantization, alpha: float | None = None, *, own_kernel: bool = False
+    function: str,
+    profile: Profile,
+    quantization: UnaryQuantization,
+    alpha: float | None = None,
+    beta: float | None = None,
+    *,
+    own_kernel: bool = False,
 ) -> npt.NDArray[np.int8]:
     """(256,) outputs for the inputs -128 to 127.
 
-    `alpha` is the slope of leaky_relu below 0. `own_kernel` says that LiteRT computes requantize with its own kernel although the scales
+    `alpha` is the slope of leaky_relu below 0, the factor of elu below 0 (1 by default), or the slope of hard_sigmoid, `beta` the value of
+    that at 0. `own_kernel` says that LiteRT computes requantize with its own kernel although the scales
     would suit XNNPACK: where one side of the op is uint8 in the model file. Raises ValueError for an unknown function, a missing alpha, and
     scales that the references do not take.
     """
     if function == "leaky_relu" and alpha is None:
         raise ValueError("leaky_relu needs the slope alpha")
     if profile is Profile.ONNXRUNTIME and function in REAL_FUNCTIONS:
-        return _by_division(quantization, REAL_FUNCTIONS[function], alpha)
+        return _by_division(quantization, REAL_FUNCTIONS[function], 1.0 if alpha is None else alpha, 0.0 if beta is None else beta)
+    if function == "hard_sigmoid" or (function == "elu" and alpha not in (None, 1.0)):
+        raise ValueError(f"{function}{' with another alpha than 1' if function == 'elu' else ''} is defined in profile onnxruntime only")
     if function == "leaky_relu":
         assert alpha is not None
         return _leaky_relu(profile, quantization, alpha)
@@ -240,31 +249,42 @@ def _hard_swish(profile: Profile, quantization: UnaryQuantization) -> npt.NDArra
     return _saturated(rounding_divide_by_power_of_two(truncated, -shift) + quantization.output_zero_point)
 
 
-def _by_division(
-    quantization: UnaryQuantization, function: Callable[[npt.NDArray[np.float32], float], npt.NDArray[Any]], alpha: float | None
-) -> npt.NDArray[np.int8]:
+RealFunction = Callable[[npt.NDArray[np.float32], float, float], npt.NDArray[Any]]
+
+
+def _by_division(quantization: UnaryQuantization, function: RealFunction, alpha: float, beta: float) -> npt.NDArray[np.int8]:
     """ONNX Runtime: dequantise, compute, divide by the output scale, round halves to even, then add the zero point."""
     real = quantization.differences.astype(Float32) * Float32(quantization.input_scale)
-    scaled = function(real, 0.0 if alpha is None else alpha).astype(Float32) / Float32(quantization.output_scale)
+    scaled = function(real, alpha, beta).astype(Float32) / Float32(quantization.output_scale)
     return _saturated(np.rint(np.clip(scaled, Float32(-1024), Float32(1024))).astype(np.int64) + quantization.output_zero_point)
 
 
-def _real_hard_swish(real: npt.NDArray[np.float32], alpha: float) -> npt.NDArray[np.float32]:
+def _real_elu(real: npt.NDArray[np.float32], alpha: float, beta: float) -> npt.NDArray[np.float32]:
+    below = np.expm1(np.minimum(real.astype(np.float64), 0)).astype(Float32)
+    return np.asarray(np.where(real < 0, Float32(alpha) * below, real), dtype=np.float32)
+
+
+def _real_hard_sigmoid(real: npt.NDArray[np.float32], alpha: float, beta: float) -> npt.NDArray[np.float32]:
+    return np.asarray(np.clip(Float32(alpha) * real + Float32(beta), Float32(0), Float32(1)), dtype=np.float32)
+
+
+def _real_hard_swish(real: npt.NDArray[np.float32], alpha: float, beta: float) -> npt.NDArray[np.float32]:
     return np.asarray(real * np.clip(Float32(1 / 6) * real + Float32(0.5), Float32(0), Float32(1)), dtype=np.float32)
 
 
-REAL_FUNCTIONS: Mapping[str, Callable[[npt.NDArray[np.float32], float], npt.NDArray[Any]]] = {
-    "abs": lambda real, alpha: np.abs(real),
-    "elu": lambda real, alpha: np.where(real < 0, np.expm1(np.minimum(real.astype(np.float64), 0)), real),
+REAL_FUNCTIONS: Mapping[str, RealFunction] = {
+    "abs": lambda real, alpha, beta: np.abs(real),
+    "elu": _real_elu,
+    "hard_sigmoid": _real_hard_sigmoid,
     "hard_swish": _real_hard_swish,
-    "leaky_relu": lambda real, alpha: np.where(real >= 0, real, Float32(alpha) * real),
-    "logistic": lambda real, alpha: 1 / (1 + np.exp(-real.astype(np.float64))),
-    "negate": lambda real, alpha: -real,
-    "relu": lambda real, alpha: np.maximum(real, Float32(0)),
-    "relu6": lambda real, alpha: np.clip(real, Float32(0), Float32(6)),
-    "relu_n1_to_1": lambda real, alpha: np.clip(real, Float32(-1), Float32(1)),
-    "requantize": lambda real, alpha: real,
-    "tanh": lambda real, alpha: np.tanh(real.astype(np.float64)),
+    "leaky_relu": lambda real, alpha, beta: np.where(real >= 0, real, Float32(alpha) * real),
+    "logistic": lambda real, alpha, beta: 1 / (1 + np.exp(-real.astype(np.float64))),
+    "negate": lambda real, alpha, beta: -real,
+    "relu": lambda real, alpha, beta: np.maximum(real, Float32(0)),
+    "relu6": lambda real, alpha, beta: np.clip(real, Float32(0), Float32(6)),
+    "relu_n1_to_1": lambda real, alpha, beta: np.clip(real, Float32(-1), Float32(1)),
+    "requantize": lambda real, alpha, beta: real,
+    "tanh": lambda real, alpha, beta: np.tanh(real.astype(np.float64)),
 }
 """What `onnxruntime` computes between dequantising and quantising."""
 

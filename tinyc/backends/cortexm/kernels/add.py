@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tinyc.backends.cortexm.kernels.base import c_number, render
 from tinyc.backends.cortexm.kernels.elementwise import BinarySpec, Broadcast
 from tinyc.numerics.addition import AdditionPlan, FixedPointAddition, ShiftedAddition, equivalent_shifted_addition
-from tinyc.numerics.onnxruntime import FloatAddition, SwappedFloatAddition
+from tinyc.numerics.onnxruntime import DequantizedAddition, FloatAddition, SwappedFloatAddition
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class AddSpec(BinarySpec):
             return min(self.plan.first_sign, self.plan.second_sign) < 0
         if self.floating is not None:
             return min(self.floating.first_ratio, self.floating.second_ratio) < 0
+        if isinstance(self.plan, DequantizedAddition):
+            return min(self.plan.first_scale, self.plan.second_scale) < 0
         assert isinstance(self.plan, ShiftedAddition)
         return min(self.plan.first_multiplier, self.plan.second_multiplier) < 0
 
@@ -46,6 +48,11 @@ class AddSpec(BinarySpec):
     def swapped(self) -> bool:
         """Whether the sum in float32 takes the operands in the other order."""
         return isinstance(self.plan, SwappedFloatAddition)
+
+    @property
+    def dequantized(self) -> bool:
+        """Whether the body adds dequantised operands."""
+        return isinstance(self.plan, DequantizedAddition)
 
     @property
     def shifted(self) -> bool:
