@@ -54,12 +54,17 @@ def run_batch(cases: Sequence[BatchCase], profile: Profile, platform: str, folde
     The host has sanitizers; Unicorn lets a network touch no memory but the batch's largest arena, whose end is every network's end.
     """
     networks = [compile_case(case, f"c{index}", profile) for index, case in enumerate(cases)]
+    return run_networks(networks, [values for case in cases for values in case.inputs], platform, folder)
+
+
+def run_networks(networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path) -> list[list[Values]]:
+    """Outputs of networks with different names; `inputs` are those of all networks, one after the other."""
     for network in networks:
         for name, text in network.files.items():
             if name.endswith((".c", ".h")):
                 (folder / name).write_text(text, encoding="utf-8")
     (folder / "batch.c").write_text(_program(networks), encoding="utf-8")
-    (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for case in cases for values in case.inputs))
+    (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for values in inputs))
     {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(folder, platform)
     return _split((folder / "output.bin").read_bytes(), networks)
 

@@ -90,6 +90,18 @@ def sub_case(random: Random, profile: Profile, *, long: bool = False) -> TypedCa
     return _case(random, spec, first, second, plan.apply(first, spread))
 
 
+def dequantized_sum_case(random: Random) -> TypedCase:
+    """A sum or difference of dequantised operands, in float32 although one shift may equal it."""
+    elements, channels, broadcast, constant, first, second, spread = _operands(random)
+    result = _scale(random)
+    scales = (float(np.float32(result * 2.0 ** random.uniform(-3, 1.5))), float(np.float32(result * 2.0 ** random.uniform(-3, 1.5))))
+    zero_points, signs = (_zero_point(random), _zero_point(random)), (1, 1) if random.random() < 0.5 else (1, -1)
+    bounds = ((-128, 127), (-20, 90))[int(random.integers(2))]
+    plan = addition_plan(Profile.ONNXRUNTIME, scales, zero_points, result, _zero_point(random), *bounds, signs, dequantized=True)
+    spec = AddSpec(elements, channels, broadcast, constant, plan)
+    return _case(random, spec, first, second, plan.apply(first, spread))
+
+
 def unsigned_average_case(random: Random) -> TypedCase:
     """Averages of uint8 values, many of them exact halves."""
     channels, width, window = int(random.integers(1, 10)), int(random.integers(4, 9)), (2, int(random.integers(1, 4)))
@@ -115,6 +127,6 @@ def cases(seed: int, count: int, profile: Profile) -> list[TypedCase]:
     made: list[TypedCase] = []
     for _ in range(count):
         made += [lookup_case(random, profile), extreme_case(random, True), extreme_case(random, False), prelu_case(random, profile)]
-        made += [sub_case(random, profile), sub_case(random, Profile.TFLM, long=True)]
+        made += [sub_case(random, profile), sub_case(random, Profile.TFLM, long=True), dequantized_sum_case(random)]
         made += [unsigned_average_case(random), unsigned_global_average_case(random)]
     return made

@@ -93,7 +93,9 @@ def binary_call(op: BroadcastingOp, cut: BinaryRows, spec: BinarySpec) -> Lowere
     if cut.constant is not None:
         return Lowered(spec, (first,), pack_operand(spec, cut.constant), (0,), cut.rows)
     in_place = (0, 1) if cut.access == EACH_ROW and cut.broadcast is Broadcast.SAME else (0,)
-    return Lowered(spec, (first, Operand(second_value, cut.access)), (), in_place, cut.rows)
+    # An operand of lower rank, such as (C, 1, 1), has the rows that its dimensions broadcast to.
+    second = Operand(second_value, cut.access, cut.rows if cut.access == EACH_ROW else None)
+    return Lowered(spec, (first, second), (), in_place, cut.rows)
 
 
 def lower_add(op: AddOp, profile: Profile) -> Lowered:
