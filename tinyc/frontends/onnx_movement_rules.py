@@ -21,6 +21,9 @@ from tinyc.ir.tensor_type import TensorType
 from tinyc.numerics.profile import Profile
 from tinyc.numerics.resize import nearest_indices
 
+_MAX_INPUTS = 1000
+"""Of a Concat; more only a damaged file has."""
+
 
 def _moved(activation: Activation, value: SSAValue) -> Activation:
     return replace(activation, value=value)
@@ -139,8 +142,8 @@ def _checked_axis(node: Node, inputs: Sequence[Activation]) -> int:
 
 def _concat(node: Node) -> State:
     inputs = [node.quantized(position) for position in range(len(node.info.inputs))]
-    if not inputs:
-        node.refuse("inputs", "Concat needs an input")
+    if not 1 <= len(inputs) <= _MAX_INPUTS:
+        node.refuse("inputs", f"Concat has {len(inputs)} inputs, expected 1 to {_MAX_INPUTS}")
     axis = _checked_axis(node, inputs)
     first = inputs[0].quantization
     if all((x.quantization.scale, x.quantization.zero_point) == (first.scale, first.zero_point) for x in inputs):

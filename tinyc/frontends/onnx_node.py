@@ -7,6 +7,7 @@ scale its result is wanted (`Pending`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -24,6 +25,8 @@ from tinyc.ir.tensor_type import Tensor, TensorType
 Array = npt.NDArray[Any]
 
 QUANTIZE_HINT = "quantise the model: tinyc quantize MODEL --calibration DATA.npz -o MODEL.int8.onnx"
+MAX_ACTIVATION_ELEMENTS = 1 << 28
+MAX_RANK = 16
 SHIFT = 128
 """uint8 becomes int8 by taking this off values and zero points."""
 
@@ -297,7 +300,13 @@ class Node:
     # Ops
 
     def add(self, operation: Operation) -> SSAValue:
-        """Puts an op into the block; its result."""
+        """Puts an op into the block; its result. Refuses results that no part could hold: a few bytes of a file can ask for terabytes."""
+        shape = tensor_of(operation.results[0]).shape
+        if len(shape) > MAX_RANK or math.prod(shape) > MAX_ACTIVATION_ELEMENTS:
+            self.refuse(
+                "shape",
+                f"its result would have {len(shape)} dimensions and {math.prod(shape)} elements, more than any part for tinyc holds",
+            )
         set_layer(operation, self.name)
         operation.verify()
         self.block.add_op(operation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import helper, inliner, numpy_helper, version_converter
+from onnx import helper, inliner, numpy_helper, shape_inference, version_converter
 
 from tinyc.errors import ModelError, UsageError, printable
 
@@ -31,6 +31,7 @@ CONVERTED_OPSET = 13
 MAX_CONSTANT_BYTES = 256 << 20
 """All constants of one model together; no part holds a hundredth of that."""
 MAX_NODES = 100_000
+_DEEPEST_CALL = 200
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 Attributes = Mapping[str, Any]
@@ -110,14 +111,48 @@ def _modern(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int]:
         raise ModelError(f"{printable(file)}: opset {versions[0]} is unknown; the installed onnx package knows 1 to {newest}")
     try:
         if model.functions:
-            model = inliner.inline_local_functions(model)
+            _check_expansion(model, file)
+            model = _inlined(model, versions[0])
         if versions[0] < OLDEST_OPSET:
             return version_converter.convert_version(model, CONVERTED_OPSET), CONVERTED_OPSET
+    except ModelError:
+        raise
     except Exception as error:  # the checker and converter of onnx raise whatever their C++ part throws
         raise ModelError(
             f"{printable(file)}: the onnx package cannot convert this model: {printable(str(error).splitlines()[0])}"
         ) from error
     return model, versions[0]
+
+
+def _inlined(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model without functions of its own."""
+    used = {entry.version for function in model.functions for entry in function.opset_import if entry.domain in STANDARD_DOMAINS}
+    if used <= {opset}:
+        return inliner.inline_local_functions(model)
+    # Functions of another opset are converted, for which the inliner must know the types of values.
+    return inliner.inline_local_functions(shape_inference.infer_shapes(model), True)
+
+
+def _check_expansion(model: onnx.ModelProto, file: str) -> None:
+    """Raises ModelError for functions that would be more than MAX_NODES nodes once they are inlined: a few calling each other suffice."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        total = 0
+        for node in nodes:
+            total += 1 + sum(count(graph.node, depth) for entry in node.attribute for graph in (entry.g, *entry.graphs))
+            called = (node.domain, node.op_type)
+            # The inliner itself refuses deep chains and cycles, with a message of its own.
+            if called in functions and depth < _DEEPEST_CALL:
+                if called not in counts:
+                    counts[called] = 0
+                    counts[called] = count(functions[called].node, depth + 1)
+                total += counts[called]
+        return total
+
+    if count(model.graph.node, 0) > MAX_NODES:
+        raise ModelError(f"{printable(file)}: its functions expand to more than {MAX_NODES} nodes")
 
 
 def _require_text(names: Sequence[object], file: str) -> None:
@@ -248,6 +283,8 @@ class _Constants:
             offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
             if offset < 0 or length != size:
                 raise ModelError(f"{printable(self.file)}: {name} asks for {length} bytes at {offset}, its shape needs {size}")
+            if not full.is_file():
+                raise ModelError(f"{printable(self.file)}: cannot read {printable(location)}: no such file")
             with full.open("rb") as stream:
                 stream.seek(offset)
                 data = stream.read(size)
