@@ -9,8 +9,8 @@ from support.onnx_builder import as_int8, run_onnxruntime
 from support.onnx_cases import CASES, Draw
 from tinyc.frontends.onnx import import_onnx
 from tinyc.interpreter.evaluate import evaluate
-from tinyc.numerics.addition import addition_plan, equivalent_shifted_addition
-from tinyc.numerics.multiplication import multiplication_plan
+from tinyc.numerics.addition import AdditionPlan, addition_plan, equivalent_shifted_addition
+from tinyc.numerics.multiplication import MultiplicationPlan, multiplication_plan
 from tinyc.numerics.profile import Profile
 from tinyc.passes.channels_last import ChannelsLast
 from tinyc.passes.manager import run_passes
@@ -35,7 +35,7 @@ def test_outputs_of_random_models_equal_onnx_runtime(op: str, dtype: type) -> No
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize("op", ["Add", "Mul", "Sub"])
 def test_sums_and_products_of_all_operand_pairs_equal_onnx_runtime(op: str, dtype: type) -> None:
     pytest.importorskip("onnxruntime")
     from support.onnx_builder import one_op
@@ -46,15 +46,19 @@ def test_sums_and_products_of_all_operand_pairs_equal_onnx_runtime(op: str, dtyp
     first, second = ((np.arange(65536) // 256 + low).astype(dtype), (np.arange(65536) % 256 + low).astype(dtype))
     for index in range(12):
         scales = np.round(np.exp(random.uniform(-5, -1, 2)), 3 if index % 2 else 8).astype(np.float32) + np.float32(0.001)
-        out = float(np.float32(scales.sum() * 0.8 if op == "Add" else scales.prod() * 60))
+        out = float(np.float32(scales.prod() * 60 if op == "Mul" else scales.sum() * 0.8))
         zeros = [int(value) for value in random.integers(low, low + 256, 3)]
         shape = [1, 65536]
         model = one_op(op, [((float(scales[0]), zeros[0]), shape), ((float(scales[1]), zeros[1]), shape)], (out, zeros[2]), dtype)
         (expected,) = run_onnxruntime(model, {"x0": first.reshape(shape), "x1": second.reshape(shape)})
-        plan_of = addition_plan if op == "Add" else multiplication_plan
         shifted = [zero - offset for zero in zeros]
         scale_pair = (float(scales[0]), float(scales[1]))
-        plan = plan_of(Profile.ONNXRUNTIME, scale_pair, (shifted[0], shifted[1]), out, shifted[2], -128, 127, unsigned=dtype is np.uint8)
+        arguments = (Profile.ONNXRUNTIME, scale_pair, (shifted[0], shifted[1]), out, shifted[2], -128, 127)
+        plan: AdditionPlan | MultiplicationPlan
+        if op == "Sub":
+            plan = addition_plan(*arguments, (1, -1), dequantized=True)
+        else:
+            plan = (addition_plan if op == "Add" else multiplication_plan)(*arguments, unsigned=dtype is np.uint8)
         np.testing.assert_array_equal(plan.apply(as_int8(first), as_int8(second)), expected.ravel())
 
 

@@ -133,9 +133,9 @@ def _resize(draw: Draw) -> Case:
     return model, {"x0": draw.values(*shape)}
 
 
-def _moved(op: str, extra: Mapping[str, Any], **attributes: Any) -> Callable[[Draw], Case]:
+def _moved(op: str, extra: Mapping[str, Any], channels: int = 6, **attributes: Any) -> Callable[[Draw], Case]:
     def case(draw: Draw) -> Case:
-        shape, same = (1, 6, 4, 4), (draw.scale(), draw.zero_point())
+        shape, same = (1, channels, 4, 4), (draw.scale(), draw.zero_point())
         return one_op(op, [(same, shape)], same, draw.dtype, extra, **attributes), {"x0": draw.values(*shape)}
 
     return case
@@ -259,7 +259,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _weighted("Conv"),
-    "DepthToSpace": _moved("DepthToSpace", {}, blocksize=1),
+    "DepthToSpace": _moved("DepthToSpace", {}, 8, blocksize=2),
     "Elu": _unary("Elu"),
     "Elu with alpha": _unary("Elu", alpha=0.7),
     "Add or Sub, then bounds": _bounded_sum,
@@ -273,7 +273,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "MatMul, any zero point": _weighted("MatMul", True),
     "MaxPool of a signal": _signal_pool("MaxPool"),
     "Sub": _binary("Sub"),
-    "DepthToSpace CRD": _moved("DepthToSpace", {}, blocksize=1, mode="CRD"),
+    "DepthToSpace CRD": _moved("DepthToSpace", {}, 8, blocksize=2, mode="CRD"),
     "Resize with axes": _moved("Resize", {"roi": None, "scales": np.array([3, 2], np.float32)}, mode="nearest", axes=[3, 2], opset=18),
     "Flatten": _moved("Flatten", {}, axis=1),
     "Gemm": _weighted("Gemm"),
