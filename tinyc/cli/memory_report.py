@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import click
 
 from tinyc.api import find_target, load
+from tinyc.cli.files import write_file
 from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.errors import ModelError, UsageError, printable
+from tinyc.report.html import report_html
 from tinyc.report.memory import MemoryReport, memory_report_from_json
 from tinyc.report.text import report_csv, report_text
 
@@ -19,7 +23,10 @@ from tinyc.report.text import report_csv, report_text
 @target_options
 @numerics_option
 @onnx_options
-@click.option("--format", "style", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="How to print it.")
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json", "csv", "html"]), default="text", show_default=True, help="How to print it."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write instead of standard output.")
 def memory_report_command(
     model_or_build: Path,
     target_name: str | None,
@@ -28,8 +35,11 @@ def memory_report_command(
     shapes: tuple[str, ...],
     layout: str,
     style: str,
+    output: Path | None,
 ) -> None:
-    """Show totals beside their limits, every step with what is live in it, and a map of the arena over time.
+    """Show totals beside their limits, what holds the peak and what to change, every step, and a map of the arena over time.
+
+    HTML is one file that needs no other and no network: in its map a buffer is found by pointing at it.
 
     MODEL_OR_BUILD is a model, which is compiled for the target without writing anything, or a folder that `tinyc compile` wrote.
     """
@@ -40,10 +50,24 @@ def memory_report_command(
     else:
         loaded = load(model_or_build, parse_shapes(shapes) or None, layout)
         report = loaded.compile(find_target(target_name, target_file), numerics=numerics).report
-    if style == "json":
-        click.echo(json.dumps(report.to_json(), indent=1))
-    else:
-        click.echo(report_csv(report) if style == "csv" else report_text(report), nl=False)
+    text = _WRITERS[style](report)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_file(text.encode(), output)
+    click.echo(f"written           {output}")
+
+
+def _json_text(report: MemoryReport) -> str:
+    return json.dumps(report.to_json(), indent=1) + "\n"
+
+
+_WRITERS: Final[dict[str, Callable[[MemoryReport], str]]] = {
+    "text": report_text,
+    "json": _json_text,
+    "csv": report_csv,
+    "html": report_html,
+}
 
 
 def read_report(folder: Path) -> MemoryReport:

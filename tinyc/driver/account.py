@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.ir.mcu import BufferOp, StreamOp, TableOp
+from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
 from tinyc.ir.schedule import Schedule, build_schedule
-from tinyc.report.memory import BufferReport, FlashReport, LayerReport, MemoryReport, RamReport
+from tinyc.memory.stream import UNCONSTRAINED
+from tinyc.report.memory import (
+    BufferReport,
+    CallReport,
+    FlashReport,
+    HeldBytes,
+    LayerReport,
+    MemoryReport,
+    OverlapReport,
+    RamReport,
+)
 from tinyc.targets import Target
 
 _PRIVATE = ("scratch", "accumulator", "ring")
@@ -28,6 +40,7 @@ def weights_bytes(module: ModuleOp) -> int:
 def memory_report(module: ModuleOp, name: str, target: Target, numerics: str) -> MemoryReport:
     """What a module with planned memory needs; code and stack are unknown here."""
     schedule = build_schedule(module)
+    numbers = {buffer: index for index, buffer in enumerate(schedule.buffers)}
     return MemoryReport(
         name=name,
         target=target.name,
@@ -37,19 +50,43 @@ def memory_report(module: ModuleOp, name: str, target: Target, numerics: str) ->
         flash=FlashReport(weights_bytes(module), None),
         flash_limit_bytes=None if target.is_host else target.flash_bytes,
         macs=sum(int(call.macs.value.data) for step in schedule.steps for call in step.calls),
-        layers=tuple(_layer(schedule, number, step) for number, step in enumerate(schedule.steps)),
-        buffers=tuple(
-            BufferReport(_buffer_name(buffer), buffer.kind.data, buffer.start, buffer.size_bytes, life.first, life.last)
-            for buffer, life in zip(schedule.buffers, schedule.lives, strict=True)
-        ),
+        layers=tuple(_layer(schedule, numbers, number, step) for number, step in enumerate(schedule.steps)),
+        buffers=tuple(_buffer(buffer, life.first, life.last) for buffer, life in zip(schedule.buffers, schedule.lives, strict=True)),
+        overlaps=tuple(_overlaps(schedule)),
     )
+
+
+def _buffer(buffer: BufferOp, first: int, last: int) -> BufferReport:
+    return BufferReport(
+        name=_buffer_name(buffer),
+        kind=buffer.kind.data,
+        offset=buffer.start,
+        bytes=buffer.size_bytes,
+        first_step=first,
+        last_step=last,
+        rows=int(buffer.rows.value.data),
+        slots=int(buffer.slots.value.data),
+        row_bytes=int(buffer.row_bytes.value.data),
+        shape=() if buffer.tensor is None else tuple(buffer.tensor.data.shape),
+    )
+
+
+def _overlaps(schedule: Schedule) -> Iterator[OverlapReport]:
+    """Pairs of buffers that both have some bytes in the step in which one dies and the other is written."""
+    for overlap in schedule.overlaps:
+        result, source = schedule.buffers[overlap.result], schedule.buffers[overlap.source]
+        shared = min(result.start + result.size_bytes, source.start + source.size_bytes) - max(result.start, source.start)
+        if shared > 0:
+            least = None if overlap.gap == UNCONSTRAINED else overlap.gap
+            step = schedule.lives[overlap.result].first
+            yield OverlapReport(step, overlap.result, overlap.source, shared, source.start - result.start, least)
 
 
 def _buffer_name(buffer: BufferOp) -> str:
     return buffer.layer.data
 
 
-def _layer(schedule: Schedule, number: int, step: StreamOp) -> LayerReport:
+def _layer(schedule: Schedule, numbers: Mapping[BufferOp, int], number: int, step: StreamOp) -> LayerReport:
     live = schedule.live_in(number)
     return LayerReport(
         step=number,
@@ -60,4 +97,19 @@ def _layer(schedule: Schedule, number: int, step: StreamOp) -> LayerReport:
         live_bytes=schedule.step_bounds[number],
         scratch_bytes=sum(buffer.size_bytes for buffer in live if buffer.kind.data in _PRIVATE),
         live=tuple(f"{_buffer_name(buffer)} [{buffer.kind.data}] {buffer.size_bytes}" for buffer in live),
+        calls=tuple(_call(numbers, call) for call in step.calls),
+        held=tuple(HeldBytes(buffer, size) for buffer, size in schedule.moments[number].items() if size),
+    )
+
+
+def _call(numbers: Mapping[BufferOp, int], call: CallOp) -> CallReport:
+    return CallReport(
+        name=call.layer.data,
+        op=call.op.data,
+        kernel=decode_kernel(call.kernel).family,
+        macs=int(call.macs.value.data),
+        rows=row_shape(call.output)[0],
+        inputs=tuple(numbers[buffer_of(value)] for value in call.inputs),
+        output=numbers[buffer_of(call.output)],
+        in_place=call.form.data == "in_place",
     )

@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, ViewOp, buffer_of, row_shape
 from tinyc.memory.placement import Buffer, Overlap
-from tinyc.memory.stream import StreamCall, StreamInput, Trace, live_bound, replay, safe_gap
+from tinyc.memory.stream import StreamCall, StreamInput, Trace, replay, safe_gap, worst_moment
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Schedule:
     overlaps: tuple[Overlap, ...]
     step_bounds: tuple[int, ...]
     """Per step, the most bytes of arena that hold needed data at one moment: a lower bound for this schedule."""
+    moments: tuple[Mapping[int, int], ...]
+    """Per step, how these bytes are made up: buffer index to bytes."""
 
     def live_in(self, step: int) -> list[BufferOp]:
         """Buffers that step number `step` must find or leave in the arena."""
@@ -75,7 +77,7 @@ def build_schedule(module: ModuleOp) -> Schedule:
     touched = [[ids[buffer] for buffer in buffers_of_step(step)] for step in steps]
     lives = _lives(buffers, touched)
     overlaps: list[Overlap] = []
-    bounds: list[int] = []
+    moments: list[Mapping[int, int]] = []
     for number, step in enumerate(steps):
         live = {index for index, life in enumerate(lives) if life.first <= number <= life.last}
         result = ids[buffer_of(step.calls[-1].output)]
@@ -87,13 +89,14 @@ def build_schedule(module: ModuleOp) -> Schedule:
             if lives[index].last == number and lives[index].first < number and index != result and buffers[index].kind.data != "output"
         }
         if not dying or lives[result].first != number:
-            bounds.append(sum(lives[index].size for index in live))
+            moments.append({index: lives[index].size for index in sorted(live)})
             continue
         trace = trace_step(step, ids)
         overlaps += [Overlap(result, source, safe_gap(trace, source, result)) for source in sorted(dying)]
-        fixed = sum(lives[index].size for index in live - dying - {result})
-        bounds.append(fixed + live_bound(trace, dying, result))
-    return Schedule(steps, buffers, lives, tuple(overlaps), tuple(bounds))
+        fixed = {index: lives[index].size for index in sorted(live - dying - {result})}
+        moments.append({**fixed, **worst_moment(trace, dying, result)})
+    bounds = tuple(sum(moment.values()) for moment in moments)
+    return Schedule(steps, buffers, lives, tuple(overlaps), bounds, tuple(moments))
 
 
 def _lives(buffers: Sequence[BufferOp], touched: Sequence[Sequence[int]]) -> tuple[Buffer, ...]:

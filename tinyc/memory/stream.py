@@ -195,25 +195,36 @@ def safe_gap(trace: Trace, source: int, result: int) -> int:
     return UNCONSTRAINED if gap is None else gap
 
 
-def live_bound(trace: Trace, dying: Collection[int], result: int) -> int:
-    """Most bytes of the buffers `dying` (by id) and of `result` that hold needed data at one moment of the step.
+def worst_moment(trace: Trace, dying: Collection[int], result: int) -> Mapping[int, int]:
+    """Bytes of each buffer of `dying` and of `result` (by id) that hold needed data at the moment of the step that needs the most.
 
-    A lower bound for every placement with this order of execution: bytes of the inputs that are still to be read plus written bytes of the
-    result. Bytes that no call reads, such as rows that a stride leaves out, do not count.
+    Needed are the bytes of the inputs that are still to be read and the written bytes of the result. Bytes that no call reads, such as
+    rows that a stride leaves out, do not count. Of several moments it is the last one.
     """
     unread: dict[int, list[tuple[int, int]]] = {buffer: [] for buffer in dying}
-    bound = 0
+    most, worst = -1, dict.fromkeys((*dying, result), 0)
     for event in reversed(trace.events):
         for read in event.reads:
             if read.buffer in unread and not read.in_place:
                 unread[read.buffer] = _with_range(unread[read.buffer], read.first, read.end)
         written = event.write_end if event.output == result else 0
         if event.output == result or event.reads:
-            bound = max(bound, written + sum(end - first for ranges in unread.values() for first, end in ranges))
+            needed = {buffer: sum(end - first for first, end in ranges) for buffer, ranges in unread.items()}
+            total = written + sum(needed.values())
+            if total > most:
+                most, worst = total, {**needed, result: written}
         for read in event.reads:
             if read.buffer in unread and read.in_place:
                 unread[read.buffer] = _with_range(unread[read.buffer], read.first, read.end)
-    return bound
+    return worst
+
+
+def live_bound(trace: Trace, dying: Collection[int], result: int) -> int:
+    """Most bytes of the buffers `dying` (by id) and of `result` that hold needed data at one moment of the step.
+
+    A lower bound for every placement with this order of execution.
+    """
+    return sum(worst_moment(trace, dying, result).values())
 
 
 def _with_range(ranges: list[tuple[int, int]], first: int, end: int) -> list[tuple[int, int]]:

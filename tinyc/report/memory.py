@@ -11,7 +11,10 @@ from tinyc.errors import ModelError
 
 @dataclass(frozen=True)
 class BufferReport:
-    """A buffer in the arena: `bytes` at `offset`, holding needed data from step `first_step` to `last_step` (-1: before the first)."""
+    """A buffer in the arena: `bytes` at `offset`, holding needed data from step `first_step` to `last_step` (-1: before the first).
+
+    It keeps `slots` of the `rows` rows of its tensor, each of `row_bytes` bytes; fewer slots than rows make it a ring.
+    """
 
     name: str
     kind: str
@@ -19,6 +22,69 @@ class BufferReport:
     bytes: int
     first_step: int
     last_step: int
+    rows: int
+    slots: int
+    row_bytes: int
+    shape: tuple[int, ...]
+    """Dimensions of the tensor; empty for what is no tensor of the model."""
+
+    @property
+    def end(self) -> int:
+        """First byte behind the buffer."""
+        return self.offset + self.bytes
+
+    def live_in(self, step: int) -> bool:
+        """Whether its data is needed in `step`."""
+        return self.first_step <= step <= self.last_step
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """One kernel of a step: what the model calls the layer, and the numbers of the buffers that it reads and writes."""
+
+    name: str
+    op: str
+    kernel: str
+    macs: int
+    rows: int
+    """Rows of its result."""
+    inputs: tuple[int, ...]
+    output: int
+    in_place: bool
+    """Whether the result takes the input's place in the same buffer."""
+
+
+@dataclass(frozen=True)
+class HeldBytes:
+    """How many bytes of buffer number `buffer` are needed at the worst moment of a step."""
+
+    buffer: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class OverlapReport:
+    """In `step`, `bytes` bytes are used by the buffer `result` and, before that, by the buffer `source` (numbers of buffers).
+
+    `result` starts `distance` bytes before `source`; no byte is overwritten before its last read from a distance of `least_distance`
+    bytes on (None: all reads come before all writes, any distance is safe).
+    """
+
+    step: int
+    result: int
+    source: int
+    bytes: int
+    distance: int
+    least_distance: int | None
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Something to change, tried: with it the arena has `arena_bytes` bytes, `saved_bytes` fewer than now."""
+
+    change: str
+    arena_bytes: int
+    saved_bytes: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +102,15 @@ class LayerReport:
     """Working memory of the kernels: scratch, accumulators and rings of rows."""
     live: tuple[str, ...]
     """Names of the buffers that are live."""
+    calls: tuple[CallReport, ...]
+    """In topological order; several are a stream."""
+    held: tuple[HeldBytes, ...]
+    """What `live_bytes` is made of."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether several calls run row by row together."""
+        return len(self.calls) > 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +155,9 @@ class MemoryReport:
     macs: int
     layers: tuple[LayerReport, ...]
     buffers: tuple[BufferReport, ...]
+    overlaps: tuple[OverlapReport, ...]
+    remedies: tuple[Remedy, ...] | None = None
+    """What was tried to go lower, best first; None where nothing was tried."""
 
     @property
     def peak_layer(self) -> LayerReport:
@@ -109,13 +187,19 @@ def memory_report_from_json(data: Mapping[str, Any], where: str) -> MemoryReport
             flash=FlashReport(int(flash["weights_bytes"]), _optional(flash["code_bytes"])),
             flash_limit_bytes=_optional(data["flash_limit_bytes"]),
             macs=int(data["macs"]),
-            layers=tuple(
-                LayerReport(**{**layer, "kernels": tuple(layer["kernels"]), "live": tuple(layer["live"])}) for layer in data["layers"]
-            ),
-            buffers=tuple(BufferReport(**buffer) for buffer in data["buffers"]),
+            layers=tuple(_layer(layer) for layer in data["layers"]),
+            buffers=tuple(BufferReport(**{**buffer, "shape": tuple(buffer["shape"])}) for buffer in data["buffers"]),
+            overlaps=tuple(OverlapReport(**overlap) for overlap in data["overlaps"]),
+            remedies=None if data["remedies"] is None else tuple(Remedy(**remedy) for remedy in data["remedies"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{where}: not a report of this version of tinyc ({type(error).__name__}: {error})") from error
+
+
+def _layer(data: Mapping[str, Any]) -> LayerReport:
+    calls = tuple(CallReport(**{**call, "inputs": tuple(call["inputs"])}) for call in data["calls"])
+    held = tuple(HeldBytes(**entry) for entry in data["held"])
+    return LayerReport(**{**data, "kernels": tuple(data["kernels"]), "live": tuple(data["live"]), "calls": calls, "held": held})
 
 
 def _optional(value: Any) -> int | None:

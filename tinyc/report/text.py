@@ -6,11 +6,16 @@ import csv
 import io
 
 from tinyc.errors import printable
-from tinyc.report.memory import BufferReport, MemoryReport
+from tinyc.report.arena_map import map_row, marks
+from tinyc.report.bottleneck import bottleneck, channel_prices, rows_kept, step_text
+from tinyc.report.memory import BufferReport, MemoryReport, OverlapReport
 
 MAP_COLUMNS = 64
 """Width of the map of the arena in characters."""
-_MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_HIGHEST = 6
+"""Steps that are listed as the next obstacles."""
+PRICES = 3
+"""Tensors whose channels are priced; the others save less."""
 
 
 def _share(used: int, limit: int | None) -> str:
@@ -20,7 +25,8 @@ def _share(used: int, limit: int | None) -> str:
 def summary_lines(report: MemoryReport) -> list[str]:
     """The totals."""
     ram, flash = report.ram, report.flash
-    proved = "no schedule of these steps needs less" if ram.arena_bytes <= ram.lower_bound_bytes + 3 else "bound for these steps"
+    gap = ram.arena_bytes - ram.lower_bound_bytes
+    proved = "reached: no placement of these steps needs less" if gap <= 3 else f"not proved: up to {gap:,} bytes might be saved"
     stack = "not measured (no arm-none-eabi-gcc)" if ram.stack_bytes is None else f"{ram.stack_bytes:,} (deepest path of calls)"
     code = "not measured (no arm-none-eabi-gcc)" if flash.code_bytes is None else f"{flash.code_bytes:,}"
     peak = report.peak_layer
@@ -35,13 +41,14 @@ def summary_lines(report: MemoryReport) -> list[str]:
         f"flash bytes       {flash.total_bytes:,} {_share(flash.total_bytes, report.flash_limit_bytes)}",
         f"  weights         {flash.weights_bytes:,}",
         f"  code            {code}",
-        f"peak              {peak.live_bytes:,} bytes in step {peak.step}: {peak.op} {printable(peak.name, 60)}",
+        f"peak              {peak.live_bytes:,} bytes in step {peak.step}: {step_text(peak)} {printable(peak.name, 60)}",
     ]
 
 
 def report_text(report: MemoryReport) -> str:
-    """Totals, a table of the steps, and a map of the arena over time."""
-    lines = [*summary_lines(report), "", f"{'step':>4}  {'live':>9}  {'scratch':>8}  {'macs':>11}  op: name (what is live)"]
+    """Totals, what sets the peak and what to change, a table of the steps, and a map of the arena over time."""
+    lines = [*summary_lines(report), "", *bottleneck_lines(report)]
+    lines += ["", f"{'step':>4}  {'live':>9}  {'scratch':>8}  {'macs':>11}  op: name (what is live)"]
     for layer in report.layers:
         mark = "  <- peak" if layer.step == report.peak_layer.step else ""
         live = ", ".join(_live_text(entry) for entry in layer.live)
@@ -51,6 +58,36 @@ def report_text(report: MemoryReport) -> str:
     return "\n".join([*lines, "", *map_lines(report)]) + "\n"
 
 
+def bottleneck_lines(report: MemoryReport) -> list[str]:
+    """The step that needs the most, what holds it, and what would bring it down by how much."""
+    found = bottleneck(report)
+    layer = report.layers[found.steps[0]]
+    lines = [f"what holds the peak: {found.bytes:,} bytes in step {layer.step}, {step_text(layer)}: {printable(layer.name, 60)}"]
+    if len(found.steps) > 1:
+        lines.append(f"  (as many in step {', '.join(str(step) for step in found.steps[1:])})")
+    for holder in found.holders:
+        buffer = report.buffers[holder.buffer]
+        keeper = f": {printable(holder.keeper, 40)}" if holder.keeper else ""
+        lines.append(f"  {holder.bytes:>9,}  {buffer.kind:<11} {printable(buffer.name, 40)}: {holder.role}{keeper}")
+    lines += ["", "to go lower"]
+    for remedy in report.remedies or ():
+        lines.append(f"  {remedy.saved_bytes:>9,}  bytes fewer with {printable(remedy.change, 120)}: arena {remedy.arena_bytes:,}")
+    if report.remedies == ():
+        lines.append("  no option of tinyc makes this arena smaller")
+    if found.next_step is None:
+        return [*lines, "  the network has no other step; only smaller tensors help"]
+    following = report.layers[found.next_step]
+    these = "these steps" if len(found.steps) > 1 else "this step"
+    then = f"then step {following.step}, {step_text(following, 40)}, needs {found.next_bytes:,}"
+    lines.append(f"  {found.excess_bytes:>9,}  bytes fewer is all that {these} alone can give: {then}")
+    for price in channel_prices(report, found)[:PRICES]:
+        name = printable(report.buffers[price.buffer].name, 40)
+        enough = f"{price.fewer} fewer would do" if price.fewer is not None else "leaving it out is not enough"
+        lines.append(f"  {price.bytes:>9,.0f}  bytes for each of the {price.channels} channels of {name}; {enough}")
+    highest = sorted(report.layers, key=lambda entry: -entry.live_bytes)[:_HIGHEST]
+    return [*lines, f"  the highest steps: {'; '.join(f'{entry.step} with {entry.live_bytes:,}' for entry in highest)}"]
+
+
 def _live_text(entry: str) -> str:
     """A live buffer with its name shortened; kind and bytes, which follow the name, stay."""
     name, bracket, rest = entry.rpartition(" [")
@@ -58,45 +95,33 @@ def _live_text(entry: str) -> str:
 
 
 def map_lines(report: MemoryReport) -> list[str]:
-    """The arena from left (offset 0) to right, one line a step; each letter is a buffer, `#` is where two buffers share bytes."""
-    arena = max(report.ram.arena_bytes, 1)
-    lines = [f"arena map, {MAP_COLUMNS} columns of {arena / MAP_COLUMNS:,.0f} bytes; '#' where an output is written over its input"]
-    legend: list[str] = []
+    """The arena from left (offset 0) to right, one line a step, and a legend: what lies where, and what is written over what."""
+    letters = marks(report.buffers)
+    lines = [
+        f"arena over time: {MAP_COLUMNS} columns of {max(report.ram.arena_bytes, 1) / MAP_COLUMNS:,.0f} bytes, time runs downwards",
+        "A-Z tensor   a-z ring of rows   : scratch   + sums   # written over what was read   . free   ~ step that runs row by row",
+    ]
     for layer in report.layers:
-        row = ["."] * MAP_COLUMNS
-        for number, buffer in enumerate(report.buffers):
-            if not buffer.first_step <= layer.step <= buffer.last_step:
-                continue
-            for column in _columns(buffer, arena):
-                row[column] = _MARKS[number % len(_MARKS)] if row[column] == "." else row[column]
-        for first, end in _shared(report, layer.step):
-            for column in range(first * MAP_COLUMNS // arena, min(-(-end * MAP_COLUMNS // arena), MAP_COLUMNS)):
-                row[column] = "#"
-        lines.append(f"{layer.step:>4}  {''.join(row)}")
-    for number, buffer in enumerate(report.buffers):
-        end = buffer.offset + buffer.bytes
-        legend.append(
-            f"   {_MARKS[number % len(_MARKS)]}  {buffer.offset:>8,} to {end:>8,}  {buffer.kind:<11} {printable(buffer.name, 60)}"
-        )
+        peak = "  <- peak" if layer.step == report.peak_layer.step else ""
+        stream = "~" if layer.streamed else " "
+        row = map_row(report, layer.step, MAP_COLUMNS, letters)
+        lines.append(f"{layer.step:>4}{stream} {row} {layer.live_bytes:>9,}  {step_text(layer, 40)}{peak}")
+    over: dict[int, list[OverlapReport]] = {}
+    for overlap in report.overlaps:
+        over.setdefault(overlap.result, []).append(overlap)
+    legend = []
+    for number, buffer in sorted(enumerate(report.buffers), key=lambda entry: (entry[1].first_step, entry[0])):
+        kind = f"{buffer.kind} {rows_kept(buffer)}" if buffer.kind == "ring" else buffer.kind
+        shares = [f"over {letters[entry.source]}, {entry.bytes:,} bytes" for entry in over.get(number, ())]
+        place = f"{buffer.offset:>9,} to {buffer.end:>9,}"
+        name = printable(buffer.name, 50) + (f" ({'; '.join(shares)})" if shares else "")
+        legend.append(f"   {letters[number]}  step {_steps_text(buffer):<9} {place}  {kind:<22} {name}")
     return [*lines, "", *legend]
 
 
-def _shared(report: MemoryReport, step: int) -> list[tuple[int, int]]:
-    """Byte ranges that two buffers both have in `step`."""
-    live = [buffer for buffer in report.buffers if buffer.first_step <= step <= buffer.last_step]
-    ranges = []
-    for index, one in enumerate(live):
-        for other in live[:index]:
-            first, end = max(one.offset, other.offset), min(one.offset + one.bytes, other.offset + other.bytes)
-            if first < end:
-                ranges.append((first, end))
-    return ranges
-
-
-def _columns(buffer: BufferReport, arena: int) -> range:
-    first = buffer.offset * MAP_COLUMNS // arena
-    end = -(-(buffer.offset + buffer.bytes) * MAP_COLUMNS // arena)
-    return range(first, min(max(end, first + 1), MAP_COLUMNS))
+def _steps_text(buffer: BufferReport) -> str:
+    first = max(buffer.first_step, 0)
+    return str(first) if first == buffer.last_step else f"{first} to {buffer.last_step}"
 
 
 def report_csv(report: MemoryReport) -> str:
