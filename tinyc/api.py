@@ -9,11 +9,13 @@ from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
+from tinyc.driver.budgets import OPTIMIZE, Request, compile_optimized
 from tinyc.driver.check import CheckResult, check_module
-from tinyc.driver.compile import CompiledNetwork, compile_module
+from tinyc.driver.compile import CompiledNetwork, check_fit
+from tinyc.driver.pareto import POINTS, pareto_curve
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.driver.write import write_build
-from tinyc.errors import DoesNotFitError, UsageError, printable
+from tinyc.errors import UsageError, printable
 from tinyc.frontends.load import load_model
 from tinyc.numerics.profile import Profile
 from tinyc.passes.channels_last import BOUNDARIES, ChannelsLast
@@ -21,6 +23,7 @@ from tinyc.passes.fold_constants import profile_of
 from tinyc.passes.manager import Instruments, run_passes
 from tinyc.passes.registry import Insertion
 from tinyc.quantize.options import Progress, QuantizeOptions, no_progress
+from tinyc.report.curve import Curve
 from tinyc.report.memory import MemoryReport
 from tinyc.report.text import report_text
 from tinyc.runners import RunResult, run_build
@@ -59,17 +62,6 @@ class Compiled:
         return Path(folder)
 
 
-OPTIMIZE = ("ram", "speed")
-"""What `Model.compile` can be asked for."""
-
-
-def stream_budgets(optimize: str, target: Target) -> tuple[int, ...]:
-    """Bytes of arena up to which layers need not be streamed: what to try, in order; 0 is the least peak."""
-    if optimize == "ram":
-        return (0,)
-    return (*(target.ram_bytes * percent // 100 for percent in (98, 95, 90, 80, 65, 50)), 0)
-
-
 @dataclass(frozen=True)
 class Model:
     """A loaded network in the `nn` dialect."""
@@ -91,30 +83,46 @@ class Model:
         keep_float_io: bool = False,
         passes: str | None = None,
         measure: bool = True,
-        optimize: str = "ram",
+        optimize: str = OPTIMIZE[0],
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
+        progress: Progress = no_progress,
     ) -> Compiled:
         """C for `target` (a name from `tinyc targets`, or a Target).
 
         `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
-        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (least peak) or speed
-        (layers are streamed only as far as the target's RAM demands it). Raises UsageError, UnsupportedError, PassError,
+        pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (the least RAM),
+        speed (the fewest instructions that the target's RAM allows, by an estimate) or balanced (hardly more than the least RAM, for most
+        of the speed); `progress` is told how far the search for speed is. Raises UsageError, UnsupportedError, PassError,
         DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
         if optimize not in OPTIMIZE:
-            raise UsageError(f"optimize must be {' or '.join(OPTIMIZE)}, got {printable(optimize)}")
+            raise UsageError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {printable(optimize)}")
         options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure)
-        for budget in stream_budgets(optimize, chosen):
-            try:
-                tried = replace(options, stream_budget=budget)
-                return Compiled(compile_module(self.module, self.name, chosen, tried, insertions, instruments))
-            except DoesNotFitError:
-                # A schedule near the limit can miss it by what stack and the gaps between buffers take; the next budget is smaller.
-                if budget == 0:
-                    raise
-        raise AssertionError("the last budget is 0")
+        request = Request(self.module, self.name, chosen, insertions, instruments)
+        network = compile_optimized(request, options, optimize, progress)
+        check_fit(network.report)
+        return Compiled(network)
+
+    def pareto(
+        self,
+        target: str | Target = "cortex-m7",
+        *,
+        numerics: str | None = None,
+        points: int = POINTS,
+        count: bool = True,
+        measure: bool = True,
+        progress: Progress = no_progress,
+    ) -> Curve:
+        """Peak RAM against instructions, from the least RAM to the fewest instructions on `target`; at most `points` points.
+
+        `count` counts the instructions in QEMU where it is installed, otherwise they are estimated; `measure` adds the stack, where
+        arm-none-eabi-gcc is installed. Raises UnsupportedError, PassError, DoesNotFitError, ToolError.
+        """
+        chosen = load_target(target) if isinstance(target, str) else target
+        options = CompileOptions(profile_of(numerics or self.default_numerics), measure=measure)
+        return pareto_curve(Request(self.module, self.name, chosen), options, points, count, progress)
 
     def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from small_network import small_network
 
 import tinyc
 from tinyc.api import limited
 from tinyc.cli.main import cli
+from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import DoesNotFitError, UsageError
+from tinyc.ir.text import print_module
 from tinyc.targets import load_target
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "fashion_mnist" / "fashion_mnist.tflite"
+KEYWORDS = Path(__file__).resolve().parents[3] / "shared" / "models" / "kws_ref_model.tflite"
 
 
+@cache
 def arena(optimize: str, ram_bytes: int | None = None) -> int:
     target = limited(load_target("stm32f412"), ram_bytes, None)
-    return tinyc.load(MODEL).compile(target, optimize=optimize, measure=False).report.ram.arena_bytes
+    return small_network().compile(target, optimize=optimize, measure=False).report.ram.arena_bytes
 
 
 def test_speed_streams_less_and_takes_more_ram_than_the_least() -> None:
@@ -32,8 +38,57 @@ def test_speed_keeps_within_a_budget_between_the_two_ends() -> None:
     assert least <= arena("speed", budget) <= budget
 
 
+def test_balanced_is_the_default_and_lies_between_the_ends() -> None:
+    assert small_network().compile("stm32f412", measure=False).report.ram.arena_bytes == arena("balanced")
+    assert arena("ram") <= arena("balanced") <= arena("ram") * 105 // 100
+    assert arena("balanced") < arena("speed")
+
+
+def test_balanced_turns_to_the_least_ram_where_it_does_not_fit() -> None:
+    if arena("balanced") > arena("ram"):
+        assert arena("balanced", arena("balanced") - 1) < arena("balanced")
+
+
+@pytest.mark.skipif(not KEYWORDS.exists(), reason="../shared/models is not there")
+def test_with_a_budget_between_them_the_scratch_of_convolutions_shrinks_before_anything_else() -> None:
+    def keywords(ram_bytes: int | None, optimize: str) -> int:
+        target = limited(load_target("stm32f412"), ram_bytes, None)
+        return tinyc.load(KEYWORDS).compile(target, optimize=optimize, measure=False).report.ram.arena_bytes
+
+    balanced, least = keywords(None, "balanced"), keywords(None, "ram")
+    assert least < balanced
+    assert keywords(balanced - 1, "balanced") == least
+    # Not even the scratch that the least RAM still allows itself.
+    assert keywords(least - 1, "ram") < least
+
+
+def test_weights_grow_only_as_far_as_the_flash_allows() -> None:
+    def flash(flash_bytes: int | None, optimize: str) -> int:
+        target = limited(load_target("stm32f412"), None, flash_bytes)
+        return small_network().compile(target, optimize=optimize, measure=False).report.flash.total_bytes
+
+    most = flash(None, "ram")
+    assert most - 2_000 < flash(most - 100, "ram") <= most - 100
+    with pytest.raises(DoesNotFitError, match="flash"):
+        flash(most // 3, "ram")
+
+
+def test_the_command_line_takes_a_budget_as_the_wish_for_speed(tmp_path: Path) -> None:
+    model = tmp_path / "small.mlir"
+    model.write_text(print_module(small_network().module, print_weights=True), encoding="utf-8")
+
+    def ram(*options: str) -> int:
+        arguments = ["compile", str(model), "-t", "stm32f412", "-o", str(tmp_path / "out"), "--no-measure", *options]
+        assert CliRunner().invoke(cli, arguments, catch_exceptions=False).exit_code == 0
+        return int(json.loads((tmp_path / "out" / "report.json").read_text())["ram"]["arena_bytes"])
+
+    assert ram() == ram("--optimize", "balanced") == arena("balanced")
+    assert ram("--ram", "64K") == arena("speed", 64 * 1024)
+    assert ram("--ram", "64K", "--optimize", "balanced") == arena("balanced")
+
+
 def test_a_budget_below_the_least_peak_does_not_fit() -> None:
-    for optimize in ("ram", "speed"):
+    for optimize in OPTIMIZE:
         with pytest.raises(DoesNotFitError, match="too many"):
             arena(optimize, arena("ram") - 1000)
 

@@ -47,7 +47,7 @@ def compile_command(
     layout: str,
     ram_bytes: int | None,
     flash_bytes: int | None,
-    optimize: str,
+    optimize: str | None,
     keep_float_io: bool,
     passes: str | None,
     no_measure: bool,
@@ -68,17 +68,19 @@ def compile_command(
         run_passes(module, insert_passes(pipeline(choices), options.inserted()), options.instruments())
         click.echo(print_module(module, options.print_weights), nl=False)
         return
-    compiled = loaded.compile(
-        target,
-        numerics=numerics,
-        name=name,
-        keep_float_io=keep_float_io,
-        passes=passes,
-        measure=not no_measure,
-        optimize=optimize,
-        insertions=options.inserted(),
-        instruments=options.instruments(),
-    )
+    with progress_bar() as progress:
+        compiled = loaded.compile(
+            target,
+            numerics=numerics,
+            name=name,
+            keep_float_io=keep_float_io,
+            passes=passes,
+            measure=not no_measure,
+            optimize=optimize or ("balanced" if ram_bytes is None else "speed"),
+            insertions=options.inserted(),
+            instruments=options.instruments(),
+            progress=progress,
+        )
     if options.timing:
         click.echo(timing_table(compiled.network.pass_times), err=True, nl=False)
     compiled.write(folder)

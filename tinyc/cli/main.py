@@ -23,6 +23,7 @@ VERBS = {
     "memory-report": ("tinyc.cli.memory_report", "memory_report_command", "Show what a network needs of RAM and flash, layer by layer."),
     "opt": ("tinyc.cli.opt", "opt_command", "Run compiler passes over IR text or a model and print the IR."),
     "ops": ("tinyc.cli.ops", "ops_command", "List the supported operators and their constraints."),
+    "pareto": ("tinyc.cli.pareto", "pareto_command", "Show what RAM buys in instructions, each point with the flag that compiles it."),
     "passes": ("tinyc.cli.passes", "passes_command", "List the compiler passes."),
     "quantize": ("tinyc.cli.quantize", "quantize_command", "Quantise a float ONNX model to int8 ONNX, with calibration data."),
     "run": ("tinyc.cli.run", "run_command", "Run a build folder in an emulator or on this machine."),

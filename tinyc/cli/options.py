@@ -80,10 +80,9 @@ def budget_options(command: Decorated) -> Decorated:
     """`--ram`, `--flash` and `--optimize`."""
     command = click.option(
         "--optimize",
-        type=click.Choice(["ram", "speed"]),
-        default="ram",
-        show_default=True,
-        help="Least RAM, or the fewest instructions that the RAM allows: layers are streamed only as far as needed.",
+        type=click.Choice(["speed", "ram", "balanced"]),
+        help="The fewest instructions that the RAM allows, the least RAM, or hardly more RAM for most of the speed.  "
+        "[default: speed with --ram, otherwise balanced]",
     )(command)
     command = click.option("--flash", "flash_bytes", type=Size(), help="Flash that the network may use; default: the target's.")(command)
     return click.option("--ram", "ram_bytes", type=Size(), help="RAM that the network may use, e.g. 64K; default: the target's.")(command)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from xdsl.dialects.builtin import ModuleOp
 
-from tinyc.driver.compile import check_fit, compile_module
+from tinyc.driver.budgets import OPTIMIZE, Request, compile_optimized
+from tinyc.driver.compile import check_fit
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.errors import Diagnostic, DoesNotFitError
 from tinyc.ir.nn_base import NNOp
 from tinyc.ir.nn_shape import ConstantOp
 from tinyc.passes.rewriting import main_block
+from tinyc.quantize.options import no_progress
 from tinyc.report.memory import MemoryReport
 from tinyc.targets import Target
 
@@ -36,8 +38,8 @@ class Refusal:
 
 
 def check_module(module: ModuleOp, name: str, target: Target, options: CompileOptions) -> CheckResult:
-    """Compiles in memory. Raises UnsupportedError where the back end has no kernel for an op, and what the passes raise."""
-    compiled = compile_module(module, name, target, options, must_fit=False)
+    """Compiles in memory, as `tinyc compile` would. Raises UnsupportedError where an op has no kernel, and what the passes raise."""
+    compiled = compile_optimized(Request(module, name, target), options, OPTIMIZE[0], no_progress)
     titles = Counter(op.title for op in main_block(module).ops if isinstance(op, NNOp) and not isinstance(op, ConstantOp))
     problem = None
     try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from xdsl.passes import ModulePass
 
+from tinyc.backends.cortexm.size_im2col import SizeIm2col
+from tinyc.backends.cortexm.widen_weights import WidenWeights
 from tinyc.numerics.profile import Profile
 from tinyc.passes.registry import parse_passes
 
@@ -22,12 +24,20 @@ class CompileOptions:
     """Whether the target's compiler, if it is there, measures code and stack bytes for the report."""
     stream_budget: int = 0
     """Bytes of arena below which layers are not streamed; 0 streams down to the least peak."""
+    slack: int = SizeIm2col.slack
+    """Percent by which the arena may grow for convolutions that gather more columns at a time."""
+    growth: int = WidenWeights.growth
+    """Percent by which the constant tables may grow for weights that are stored ready to be multiplied."""
+    gain: int = WidenWeights.gain
+    """Instructions that a byte of such weights must save."""
 
 
 def default_pipeline(options: CompileOptions) -> str:
     """The passes of `tinyc compile` as text."""
     profile = options.numerics.value
     strip = [] if options.keep_float_io else ["strip-io-quantization"]
+    widening = [f"growth={options.growth}"] if options.growth != WidenWeights.growth else []
+    widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
     passes = [
         *strip,
         f"fold-constants{{numerics={profile}}}",
@@ -41,8 +51,8 @@ def default_pipeline(options: CompileOptions) -> str:
         f"stream-rows{{budget={options.stream_budget}}}" if options.stream_budget else "stream-rows",
         "depthwise-in-place",
         "merge-rows",
-        "size-im2col",
-        "widen-weights",
+        f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
+        f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
         "plan-memory",
     ]
     return ",".join(passes)

@@ -1,0 +1,92 @@
+"""Which schedule is compiled: the least RAM, the fastest that fits, or between the two; and weights no larger than the flash allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from xdsl.dialects.builtin import ModuleOp
+
+from tinyc.driver.account import weights_bytes
+from tinyc.driver.compile import CompiledNetwork, check_fit, compile_module
+from tinyc.driver.pipeline import CompileOptions
+from tinyc.driver.schedules import Kernels, explore, least_ram
+from tinyc.errors import DoesNotFitError
+from tinyc.passes.manager import Instruments
+from tinyc.passes.registry import Insertion
+from tinyc.quantize.options import Progress
+from tinyc.targets import Target
+
+OPTIMIZE = ("balanced", "ram", "speed")
+"""What a user can ask for; the first is the default."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compiled for what: the same for every schedule that is tried."""
+
+    module: ModuleOp
+    model_name: str
+    target: Target
+    insertions: Sequence[Insertion] = ()
+    instruments: Instruments | None = None
+
+    def compile(self, options: CompileOptions) -> CompiledNetwork:
+        """The network under `options`, whether it fits or not. Raises what compile_module raises."""
+        return compile_module(self.module, self.model_name, self.target, options, self.insertions, self.instruments, must_fit=False)
+
+
+def compile_optimized(request: Request, options: CompileOptions, optimize: str, progress: Progress) -> CompiledNetwork:
+    """The first schedule that fits the target, in the order that `optimize` (one of OPTIMIZE) asks for; otherwise the last one tried.
+
+    `ram` and `balanced` know their schedule; `balanced` turns to the least RAM where it does not fit. `speed` tries what `explore` finds,
+    the fastest first. A pipeline of the user's own is taken as it is.
+    """
+    if options.passes is not None:
+        return request.compile(options)
+    network: CompiledNetwork | None = None
+    for choice in _choices(request, options, optimize, progress):
+        network = compile_for_flash(request, choice)
+        if fits(network):
+            break
+    assert network is not None
+    return network
+
+
+def fits(network: CompiledNetwork) -> bool:
+    """Whether the target has enough RAM and flash."""
+    try:
+        check_fit(network.report)
+    except DoesNotFitError:
+        return False
+    return True
+
+
+def compile_for_flash(request: Request, options: CompileOptions) -> CompiledNetwork:
+    """The network under `options`, or with weights that grow less where there is not enough flash for more."""
+    network = request.compile(options)
+    limit = network.report.flash_limit_bytes
+    if limit is None or options.growth == 0 or network.report.flash.total_bytes <= limit:
+        return network
+    smallest = request.compile(replace(options, growth=0))
+    tables = max(1, weights_bytes(smallest.module))
+    growth = min(options.growth - 1, 100 * (limit - smallest.report.flash.total_bytes) // tables)
+    while growth > 0:
+        network = request.compile(replace(options, growth=growth))
+        excess = network.report.flash.total_bytes - limit
+        if excess <= 0:
+            return network
+        # Code with other weights has another size; what it takes more goes from the weights.
+        growth -= max(1, -(-100 * excess // tables))
+    return smallest
+
+
+def _choices(request: Request, options: CompileOptions, optimize: str, progress: Progress) -> Iterator[CompileOptions]:
+    if optimize == "balanced":
+        yield options
+    if optimize == "speed":
+        limit = None if request.target.is_host else request.target.ram_bytes
+        # Schedules of larger arenas cannot fit, whatever the stack takes.
+        found = explore(Kernels.of(request.module, options, request.insertions), progress)
+        yield from (trial.options for trial in reversed(found) if limit is None or trial.arena_bytes <= limit)
+    yield from least_ram(options)

@@ -1,0 +1,140 @@
+"""Schedules of one network between the least RAM and the fewest instructions: what streams, and how much scratch convolutions get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from tinyc.backends.cortexm.estimate import estimated_instructions
+from tinyc.driver.account import integer_attribute, weights_bytes
+from tinyc.driver.pipeline import CompileOptions, pipeline
+from tinyc.errors import UsageError
+from tinyc.ir.schedule import build_schedule, steps_of
+from tinyc.passes.manager import Instruments, run_passes
+from tinyc.passes.registry import Insertion, insert_passes
+from tinyc.quantize.options import Progress
+
+WHOLE = 1 << 40
+"""A stream budget under which nothing is streamed."""
+LEVELS = 8
+"""Budgets between the least peak and that of whole tensors, for which streams are formed."""
+SLACKS = (0, 2, 4, 15, 50, 400)
+"""Percent of the arena that convolutions may add; tried in order until more changes nothing."""
+
+
+_SURE_SLACK = 4
+"""Up to here more slack may change nothing yet and something later."""
+RAM_SLACK = 1
+"""Percent of scratch that even the least RAM leaves to convolutions: the last columns cost fewest bytes and save most instructions."""
+RAM_GROWTH, RAM_GAIN = 100, 1
+"""How weights may grow where RAM counts most: flash then buys the speed that scratch would."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One schedule: the options that give it, the arena, the constant tables and an estimate of the instructions of one inference."""
+
+    options: CompileOptions
+    arena_bytes: int
+    weights_bytes: int
+    instructions: int
+
+
+def least_ram(options: CompileOptions) -> tuple[CompileOptions, CompileOptions]:
+    """The options of the least RAM: streams down to the least peak, next to no scratch that raises it; then those with none at all."""
+    small = replace(options, stream_budget=0, slack=RAM_SLACK, growth=RAM_GROWTH, gain=RAM_GAIN)
+    return small, replace(small, slack=0)
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """A network with its kernels selected, and not yet scheduled: where all schedules start. `options` are the user's."""
+
+    module: ModuleOp
+    options: CompileOptions
+    insertions: Sequence[Insertion]
+
+    @staticmethod
+    def of(module: ModuleOp, options: CompileOptions, insertions: Sequence[Insertion] = ()) -> Kernels:
+        """Runs the pipeline up to select-kernels over a copy of `module`. Raises UsageError for a pipeline of the user's own."""
+        if options.passes is not None:
+            raise UsageError("schedules are chosen for the default pipeline; leave --passes out, or give its passes their own options")
+        selected = module.clone()
+        run_passes(selected, _part(options, insertions, "", "select-kernels"))
+        return Kernels(selected, options, insertions)
+
+    def streamed(self, stream_budget: int) -> ModuleOp:
+        """A copy of the network with its streams formed."""
+        module = self.module.clone()
+        options = replace(self.options, stream_budget=stream_budget)
+        run_passes(module, _part(options, self.insertions, "select-kernels", "stream-rows"), _UNVERIFIED)
+        return module
+
+    def trial(self, streamed: ModuleOp, options: CompileOptions) -> Trial:
+        """What the schedule under `options` comes to, from the module that `streamed` gave for its stream budget."""
+        module = streamed.clone()
+        run_passes(module, _part(options, self.insertions, "stream-rows", ""), _UNVERIFIED)
+        return Trial(options, integer_attribute(module, "arena_bytes"), weights_bytes(module), estimated_instructions(module))
+
+
+_UNVERIFIED = Instruments(verify_each=False)
+"""What is tried here is thrown away; what is compiled in the end is verified."""
+
+
+def _part(options: CompileOptions, insertions: Sequence[Insertion], after: str, last: str) -> list[ModulePass]:
+    """The passes behind the one called `after` up to the one called `last`; empty names stand for the pipeline's ends."""
+    passes = insert_passes(pipeline(options), insertions)
+    names = [entry.name for entry in passes]
+    return passes[names.index(after) + 1 if after else 0 : names.index(last) + 1 if last else None]
+
+
+def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
+    """The schedules that no other beats in both arena and estimated instructions, the smallest arena first.
+
+    Deterministic, and independent of what the target has: whoever picks the fastest one below a limit picks the same one for the same
+    limit.
+    """
+    divisions = _divisions(kernels, progress)
+    trials = [kernels.trial(divisions[0], options) for options in least_ram(kernels.options)]
+    for number, (budget, streamed) in enumerate(divisions.items()):
+        former: Trial | None = None
+        for position, slack in enumerate(SLACKS):
+            progress("schedules", number * len(SLACKS) + position, len(divisions) * len(SLACKS))
+            found = kernels.trial(streamed, replace(kernels.options, stream_budget=budget, slack=slack))
+            same = former is not None and (found.arena_bytes, found.instructions) == (former.arena_bytes, former.instructions)
+            if same and slack > _SURE_SLACK:
+                break
+            trials.append(found)
+            former = found
+    return undominated(trials)
+
+
+def undominated(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials with fewer estimated instructions than every trial with as small an arena, the smallest arena first."""
+    front: list[Trial] = []
+    for trial in sorted(trials, key=lambda entry: (entry.arena_bytes, entry.instructions)):
+        if not front or trial.instructions < front[-1].instructions:
+            front.append(trial)
+    return front
+
+
+def _divisions(kernels: Kernels, progress: Progress) -> dict[int, ModuleOp]:
+    """Networks that are divided into streams in different ways, by stream budget: the least peak (0), whole tensors, and some between."""
+    streamed, whole = kernels.streamed(0), kernels.streamed(WHOLE)
+    least, most = (max(build_schedule(module).step_bounds, default=0) for module in (streamed, whole))
+    found = {_division(streamed): (0, streamed)}
+    for level in range(1, LEVELS):
+        progress("streams", level, LEVELS)
+        budget = round(least * (most / least) ** (level / LEVELS)) if most > least else least
+        module = kernels.streamed(budget)
+        found.setdefault(_division(module), (budget, module))
+    found.setdefault(_division(whole), (WHOLE, whole))
+    return dict(found.values())
+
+
+def _division(module: ModuleOp) -> tuple[int, ...]:
+    """How many calls each step has."""
+    return tuple(len(step.calls) for step in steps_of(module))
