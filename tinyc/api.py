@@ -14,6 +14,7 @@ from tinyc.driver.check import CheckResult, check_module
 from tinyc.driver.compile import CompiledNetwork, check_fit
 from tinyc.driver.pareto import POINTS, pareto_curve
 from tinyc.driver.pipeline import CompileOptions
+from tinyc.driver.remedies import tried_remedies
 from tinyc.driver.write import write_build
 from tinyc.errors import UsageError, printable
 from tinyc.frontends.load import load_model
@@ -21,10 +22,11 @@ from tinyc.numerics.profile import Profile
 from tinyc.passes.channels_last import BOUNDARIES, ChannelsLast
 from tinyc.passes.fold_constants import profile_of
 from tinyc.passes.manager import Instruments, run_passes
+from tinyc.passes.plan_memory import SOLVERS
 from tinyc.passes.registry import Insertion
 from tinyc.quantize.options import Progress, QuantizeOptions, no_progress
 from tinyc.report.curve import Curve
-from tinyc.report.memory import MemoryReport
+from tinyc.report.memory import MemoryReport, Remedy
 from tinyc.report.text import report_text
 from tinyc.runners import RunResult, run_build
 from tinyc.runners.base import Array
@@ -84,6 +86,7 @@ class Model:
         passes: str | None = None,
         measure: bool = True,
         optimize: str = OPTIMIZE[0],
+        planner: str = SOLVERS[0],
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
         progress: Progress = no_progress,
@@ -93,13 +96,13 @@ class Model:
         `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
         pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (the least RAM),
         speed (the fewest instructions that the target's RAM allows, by an estimate) or balanced (hardly more than the least RAM, for most
-        of the speed); `progress` is told how far the search for speed is. Raises UsageError, UnsupportedError, PassError,
-        DoesNotFitError, ToolError.
+        of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact (tinyc[exact]). Raises UsageError,
+        UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
         if optimize not in OPTIMIZE:
             raise UsageError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {printable(optimize)}")
-        options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure)
+        options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure, planner=planner)
         request = Request(self.module, self.name, chosen, insertions, instruments)
         network = compile_optimized(request, options, optimize, progress)
         check_fit(network.report)
@@ -123,6 +126,10 @@ class Model:
         chosen = load_target(target) if isinstance(target, str) else target
         options = CompileOptions(profile_of(numerics or self.default_numerics), measure=measure)
         return pareto_curve(Request(self.module, self.name, chosen), options, points, count, progress)
+
+    def remedies(self, report: MemoryReport, *, numerics: str | None = None) -> tuple[Remedy, ...]:
+        """Options that make the arena of `report`, which `compile` gave under its defaults, smaller; they are tried."""
+        return tried_remedies(self.module, CompileOptions(profile_of(numerics or self.default_numerics)), report)
 
     def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""

@@ -8,7 +8,7 @@ from ir_check import module_of
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 
 from support.network_builder import Network, NetworkBuilder, networks
-from tinyc.errors import PassError
+from tinyc.errors import PassError, UsageError
 from tinyc.ir.schedule import build_schedule
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
@@ -76,3 +76,19 @@ def test_outputs_live_to_the_end_and_inputs_from_the_beginning() -> None:
 def test_a_module_without_steps_is_refused() -> None:
     with pytest.raises(PassError, match="run select-kernels first"):
         planned(module_of("func.func @main(%x: T[1x4]) -> T[1x4] { func.return %x : T[1x4] }"), "plan-memory")
+
+
+def test_the_exact_solver_needs_no_more_and_proves_a_bound_that_holds() -> None:
+    pytest.importorskip("ortools", reason="OR-Tools (tinyc[exact]) is not installed")
+    for kernel in (1, 3, 5):
+        builder = NetworkBuilder(kernel)
+        value = builder.conv(builder.input((1, 9, 9, 3)), 7, (kernel, kernel), (1, 1))
+        module = builder.finish(builder.conv(value, 5, (3, 3), (2, 2)), builder.pool(value, False, (3, 3), (2, 2)))
+        greedy, exact = planned(module.clone()), planned(module.clone(), WHOLE.replace("plan-memory", "plan-memory{solver=exact}"))
+        assert number_on(exact, "arena_bytes") <= number_on(greedy, "arena_bytes")
+        assert number_on(greedy, "lower_bound_bytes") <= number_on(exact, "lower_bound_bytes") <= number_on(exact, "arena_bytes")
+
+
+def test_an_unknown_solver_is_refused() -> None:
+    with pytest.raises(UsageError, match="greedy or exact"):
+        parse_passes("plan-memory{solver=lucky}")

@@ -32,6 +32,13 @@ from tinyc.report.text import summary_lines
 @budget_options
 @click.option("--keep-float-io", is_flag=True, help="Keep QUANTIZE and DEQUANTIZE at a float32 boundary; the default is int8 in and out.")
 @click.option("-p", "--passes", help="Pass pipeline instead of the default one, e.g. 'a,b{option=value}'; see `tinyc passes`.")
+@click.option(
+    "--planner",
+    type=click.Choice(["greedy", "exact"]),
+    default="greedy",
+    show_default=True,
+    help="What places the buffers; exact proves the optimum, with OR-Tools.",
+)
 @click.option("--no-measure", is_flag=True, help="Do not ask arm-none-eabi-gcc for code and stack bytes.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="Quantise the float ONNX model with this npz archive of inputs first.")
 @quantize_options
@@ -50,6 +57,7 @@ def compile_command(
     optimize: str | None,
     keep_float_io: bool,
     passes: str | None,
+    planner: str,
     no_measure: bool,
     calibration: Path | None,
     **arguments: Any,
@@ -77,6 +85,7 @@ def compile_command(
             passes=passes,
             measure=not no_measure,
             optimize=optimize or ("balanced" if ram_bytes is None else "speed"),
+            planner=planner,
             insertions=options.inserted(),
             instruments=options.instruments(),
             progress=progress,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,7 @@ def memory_report_command(
     else:
         loaded = load(model_or_build, parse_shapes(shapes) or None, layout)
         report = loaded.compile(find_target(target_name, target_file), numerics=numerics).report
+        report = replace(report, remedies=loaded.remedies(report, numerics=numerics))
     text = _WRITERS[style](report)
     if output is None:
         click.echo(text, nl=False)

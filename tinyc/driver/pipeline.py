@@ -9,6 +9,7 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.size_im2col import SizeIm2col
 from tinyc.backends.cortexm.widen_weights import WidenWeights
 from tinyc.numerics.profile import Profile
+from tinyc.passes.plan_memory import PlanMemory
 from tinyc.passes.registry import parse_passes
 
 
@@ -30,6 +31,8 @@ class CompileOptions:
     """Percent by which the constant tables may grow for weights that are stored ready to be multiplied."""
     gain: int = WidenWeights.gain
     """Instructions that a byte of such weights must save."""
+    planner: str = PlanMemory.solver
+    """Which solver gives buffers their offsets: greedy or exact."""
 
 
 def default_pipeline(options: CompileOptions) -> str:
@@ -38,6 +41,7 @@ def default_pipeline(options: CompileOptions) -> str:
     strip = [] if options.keep_float_io else ["strip-io-quantization"]
     widening = [f"growth={options.growth}"] if options.growth != WidenWeights.growth else []
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
+    planning = f"{{solver={options.planner}}}" if options.planner != PlanMemory.solver else ""
     passes = [
         *strip,
         f"fold-constants{{numerics={profile}}}",
@@ -53,7 +57,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "merge-rows",
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
-        "plan-memory",
+        f"plan-memory{planning}",
     ]
     return ",".join(passes)
 

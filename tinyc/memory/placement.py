@@ -62,7 +62,7 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
 
     Each order is placed by first fit at the lowest allowed offset.
     """
-    pairs = _forbidden_differences(buffers, overlaps)
+    pairs = forbidden_differences(buffers, overlaps)
     indices = range(len(buffers))
     best: Placement | None = None
     base: list[int] = []
@@ -89,7 +89,7 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
 Forbidden = dict[int, tuple[int, int]]
 
 
-def _forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]) -> list[Forbidden]:
+def forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]) -> list[Forbidden]:
     """For each buffer i: other buffer j -> open interval of offset(i) - offset(j) that is not allowed."""
     allowed = {(overlap.result, overlap.source): overlap.gap for overlap in overlaps}
     pairs: list[Forbidden] = [{} for _ in buffers]

@@ -26,7 +26,11 @@ def summary_lines(report: MemoryReport) -> list[str]:
     """The totals."""
     ram, flash = report.ram, report.flash
     gap = ram.arena_bytes - ram.lower_bound_bytes
-    proved = "reached: no placement of these steps needs less" if gap <= 3 else f"not proved: up to {gap:,} bytes might be saved"
+    proved = (
+        "reached: no placement of these steps needs less"
+        if gap <= 3
+        else f"not proved: up to {gap:,} bytes might be saved, --planner exact knows"
+    )
     stack = "not measured (no arm-none-eabi-gcc)" if ram.stack_bytes is None else f"{ram.stack_bytes:,} (deepest path of calls)"
     code = "not measured (no arm-none-eabi-gcc)" if flash.code_bytes is None else f"{flash.code_bytes:,}"
     peak = report.peak_layer
