@@ -62,6 +62,18 @@ def test_with_a_budget_between_them_the_scratch_of_convolutions_shrinks_before_a
     assert keywords(least - 1, "ram") < least
 
 
+def test_the_remedies_of_a_report_are_what_their_options_give() -> None:
+    report = tinyc.load(MODEL).compile("stm32f412", measure=False).report
+    remedies = {remedy.change.split(" and ")[0]: remedy for remedy in tinyc.load(MODEL).remedies(report)}
+    assert remedies
+    for change, remedy in remedies.items():
+        optimize = "ram" if change == "--optimize ram" else "speed"
+        budget = None if optimize == "ram" else remedy.arena_bytes
+        target = limited(load_target("stm32f412"), budget, None)
+        assert tinyc.load(MODEL).compile(target, optimize=optimize, measure=False).report.ram.arena_bytes == remedy.arena_bytes
+        assert report.ram.arena_bytes - remedy.arena_bytes == remedy.saved_bytes > 0
+
+
 def test_weights_grow_only_as_far_as_the_flash_allows() -> None:
     def flash(flash_bytes: int | None, optimize: str) -> int:
         target = limited(load_target("stm32f412"), None, flash_bytes)

@@ -59,7 +59,7 @@ class SizeIm2col(ModulePass):
             for step, other in zip(narrow.steps, others, strict=True):
                 _apply_columns(step, limit - other, limit * share // 100 - other)
             # Bounds of single steps do not see that buffers of neighbouring steps may not lie beside each other.
-            if _arena_bytes(build_schedule(op)) <= limit:
+            if _arena_bytes(build_schedule(op), limit) <= limit:
                 return
 
 
@@ -68,8 +68,10 @@ def _scratch_bytes(step: StreamOp) -> int:
     return sum(buffer.size_bytes for buffer in scratches if buffer is not None)
 
 
-def _arena_bytes(schedule: Schedule) -> int:
-    return place(schedule.lives, schedule.overlaps, lower_bound(schedule.lives, schedule.step_bounds)).arena_bytes
+def _arena_bytes(schedule: Schedule, enough: int = 0) -> int:
+    """The planned arena; a placement of `enough` bytes is not improved further."""
+    bound = lower_bound(schedule.lives, schedule.step_bounds)
+    return place(schedule.lives, schedule.overlaps, max(bound, enough)).arena_bytes
 
 
 def _apply_columns(step: StreamOp, budget_bytes: int, several_tiles_bytes: int) -> None:
