@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from support import elementwise_cases, movement_cases, numeric_cases, random_graphs
-from support.batch import BatchCase, as_signed, run_batch
+from support.batch import BatchCase, as_signed, compile_case, run_networks
 from support.tflite_builder import run_litert
 from tinyc.errors import TinycError
 from tinyc.frontends.tflite import import_tflite
@@ -40,6 +40,8 @@ MAKERS: dict[str, Callable[[np.random.Generator], Any]] = {
 COUNT = int(os.environ.get("TINYC_GENERATED_CASES", "100"))
 """Cases an op; 1000 for the slow run, see docs/testing.md."""
 BATCH = 50
+PLATFORMS = {Profile.LITERT: ("m4", "host"), Profile.TFLM: ("m7", "unicorn")}
+"""Each profile on one path with DSP instructions at least; the rule of rounding and the path are independent in the C."""
 LARGEST_INPUT_BYTES = 300_000
 """Larger cases would not fit the emulated memory; there are few."""
 LITERT_REFUSES = (RuntimeError, ValueError)
@@ -76,26 +78,35 @@ def taken(cases: list[BatchCase]) -> list[BatchCase]:
     return kept
 
 
-@pytest.mark.parametrize(
-    ("profile", "platform"), [(Profile.LITERT, "m4"), (Profile.TFLM, "m7"), (Profile.LITERT, "host"), (Profile.TFLM, "unicorn")]
-)
+def equals_litert(case: BatchCase, outputs: list[np.ndarray[Any, Any]]) -> bool:
+    """Whether LiteRT takes the case; asserts that it then gives `outputs`."""
+    try:
+        reference = run_litert(case.model, case.inputs)
+    except LITERT_REFUSES:
+        return False
+    for found, expected in zip(outputs, reference, strict=True):
+        np.testing.assert_array_equal(
+            found, as_signed(expected).reshape(found.shape), err_msg=f"{case.name}: the interpreter against LiteRT"
+        )
+    return True
+
+
+@pytest.mark.parametrize("profile", PLATFORMS)
 @pytest.mark.parametrize("op", sorted(MAKERS))
-def test_the_c_of_generated_ops_equals_the_desktop(op: str, profile: Profile, platform: str, tmp_path: Path) -> None:
-    # Every case runs on one platform with DSP instructions in the suite's quick form; the portable path takes a third of them.
-    count = COUNT if platform != "host" else max(1, COUNT // 3)
-    cases = taken(generate(op, count))
+def test_the_c_of_generated_ops_equals_the_desktop(op: str, profile: Profile, tmp_path: Path) -> None:
+    cases = taken(generate(op, COUNT))
     compared_with_litert = 0
     for start in range(0, len(cases), BATCH):
         part = cases[start : start + BATCH]
-        for case, outputs in zip(part, run_batch(part, profile, platform, tmp_path), strict=True):
-            for found, expected in zip(outputs, interpreted(case, profile), strict=True):
-                np.testing.assert_array_equal(found, expected, err_msg=f"{case.name}: C against the interpreter")
-            if profile is Profile.LITERT:
-                try:
-                    reference = run_litert(case.model, case.inputs)
-                except LITERT_REFUSES:
-                    continue
-                compared_with_litert += 1
-                for found, expected in zip(outputs, reference, strict=True):
-                    np.testing.assert_array_equal(found, as_signed(expected).reshape(found.shape), err_msg=f"{case.name}: C against LiteRT")
+        expected = [interpreted(case, profile) for case in part]
+        if profile is Profile.LITERT:
+            compared_with_litert += sum(equals_litert(case, outputs) for case, outputs in zip(part, expected, strict=True))
+        networks = [compile_case(case, f"c{index}", profile) for index, case in enumerate(part)]
+        inputs = [values for case in part for values in case.inputs]
+        for platform in PLATFORMS[profile]:
+            if platform == "host" and start % (3 * BATCH):
+                continue  # The portable path takes a third: sanitizers are slow.
+            for case, wanted, outputs in zip(part, expected, run_networks(networks, inputs, platform, tmp_path), strict=True):
+                for found, values in zip(outputs, wanted, strict=True):
+                    np.testing.assert_array_equal(found, values, err_msg=f"{case.name}: C on {platform} against the interpreter")
     assert profile is not Profile.LITERT or compared_with_litert >= 0.8 * len(cases)

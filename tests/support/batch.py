@@ -48,17 +48,11 @@ def as_signed(values: Values) -> Values:
     return (values ^ np.uint8(128)).view(np.int8) if values.dtype == np.uint8 else values
 
 
-def run_batch(cases: Sequence[BatchCase], profile: Profile, platform: str, folder: Path) -> list[list[Values]]:
-    """Outputs of every case, as computed by the emitted C on `platform`.
+def run_networks(networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path) -> list[list[Values]]:
+    """Outputs of networks with different names, as computed by their C on `platform`; `inputs` are those of all, one after the other.
 
     The host has sanitizers; Unicorn lets a network touch no memory but the batch's largest arena, whose end is every network's end.
     """
-    networks = [compile_case(case, f"c{index}", profile) for index, case in enumerate(cases)]
-    return run_networks(networks, [values for case in cases for values in case.inputs], platform, folder)
-
-
-def run_networks(networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path) -> list[list[Values]]:
-    """Outputs of networks with different names; `inputs` are those of all networks, one after the other."""
     for network in networks:
         for name, text in network.files.items():
             if name.endswith((".c", ".h")):
