@@ -1,8 +1,10 @@
-/* Watches a program in Unicorn: counts instructions, stops at marked ones, and finds what silicon refuses and Unicorn lets pass.
+/* Watches a program in Unicorn: counts instructions, stops at marked ones, and finds what silicon refuses and Unicorn lets pass. On request it
+ * also keeps a histogram: how often each instruction ran and how often execution went elsewhere from it, for each owner of the work.
  *
  * Loaded into the process that has Unicorn, which hands the addresses of two of its functions over: nothing is linked. Called for each
  * instruction, hence not Python. */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -22,6 +24,18 @@ enum mark {
 
 enum event { EVENT_NONE, EVENT_STOP, EVENT_UNALIGNED, EVENT_ZONE, EVENT_MEMORY, EVENT_INTERRUPT, EVENT_SLICE };
 
+/* What to count for each owner: one row of `counts` and of `jumps` an owner, one entry a halfword of the code. */
+struct histogram {
+    uint64_t *counts;       /* executions of the instruction there */
+    uint64_t *jumps;        /* how often the instruction after it was not the next one in memory */
+    uint64_t *flash_reads;  /* data reads from flash, one entry an owner */
+    const uint16_t *owners; /* for each halfword: 0 keeps the owner of the instruction before, n makes it owner n - 1 */
+    uint32_t owner;         /* whose instruction was executed last */
+    uint32_t place;         /* where it is */
+    uint32_t next;          /* address behind it; 0 before the first one */
+    uint32_t unused;
+};
+
 struct monitor {
     uint64_t instructions;
     uint64_t slice; /* instructions after which to stop: an interruption at a point of time would count one twice */
@@ -29,6 +43,7 @@ struct monitor {
     int (*stop)(void *engine);
     int (*read_register)(void *engine, int identifier, void *value);
     int (*write_register)(void *engine, int identifier, const void *value);
+    struct histogram *histogram; /* NULL: none is wanted */
     uint32_t code_start;
     uint32_t code_halfwords;
     uint32_t pc;      /* of the instruction at hand */
@@ -52,6 +67,7 @@ struct zone {
 };
 
 EXPORTED void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *data);
+EXPORTED void tinyc_on_flash_read(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
 EXPORTED void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
 EXPORTED int tinyc_on_bad_memory(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
 EXPORTED void tinyc_on_interrupt(void *engine, uint32_t number, void *data);
@@ -67,12 +83,27 @@ static void stop(struct monitor *monitor, void *engine, enum event event, uint64
     }
 }
 
+/* The instruction is executed: it belongs to its owner, and the one before it has jumped unless it lies right behind that. */
+static void record(struct monitor *monitor, uint32_t place, uint32_t bytes)
+{
+    struct histogram *const histogram = monitor->histogram;
+    const uint16_t owner = histogram->owners[place];
+    if (histogram->next != 0 && histogram->next != monitor->pc) {
+        histogram->jumps[(uint64_t)histogram->owner * monitor->code_halfwords + histogram->place]++;
+    }
+    if (owner != 0) {
+        histogram->owner = owner - 1u;
+    }
+    histogram->counts[(uint64_t)histogram->owner * monitor->code_halfwords + place]++;
+    histogram->place = place;
+    histogram->next = monitor->pc + bytes;
+}
+
 void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *data)
 {
     struct monitor *const monitor = data;
     const uint32_t place = ((uint32_t)address - monitor->code_start) >> 1;
     const uint32_t mark = place < monitor->code_halfwords ? monitor->marks[place] : 0;
-    (void)bytes;
     if (monitor->event != EVENT_NONE) {
         return; /* the request to stop is obeyed at the end of a stretch of instructions at the latest */
     }
@@ -86,6 +117,9 @@ void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *
     if (mark == 0) {
         monitor->passing = 0;
         monitor->instructions++;
+        if (monitor->histogram != NULL && place < monitor->code_halfwords) {
+            record(monitor, place, bytes);
+        }
         return;
     }
     if ((mark & MARK_STOP) != 0 && !monitor->passing) {
@@ -102,6 +136,22 @@ void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *
         }
     }
     monitor->instructions += (mark & MARK_COUNTED) != 0 ? 0 : 1 + ((mark & MARK_IT) != 0 ? mark & MARK_NUMBER : 0);
+    if (monitor->histogram != NULL) {
+        record(monitor, place, bytes);
+    }
+}
+
+void tinyc_on_flash_read(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data)
+{
+    struct monitor *const monitor = data;
+    (void)engine;
+    (void)type;
+    (void)address;
+    (void)bytes;
+    (void)value;
+    if (monitor->histogram != NULL) {
+        monitor->histogram->flash_reads[monitor->histogram->owner]++;
+    }
 }
 
 void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data)

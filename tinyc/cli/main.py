@@ -25,6 +25,7 @@ VERBS = {
     "ops": ("tinyc.cli.ops", "ops_command", "List the supported operators and their constraints."),
     "pareto": ("tinyc.cli.pareto", "pareto_command", "Show what RAM buys in instructions, each point with the flag that compiles it."),
     "passes": ("tinyc.cli.passes", "passes_command", "List the compiler passes."),
+    "profile": ("tinyc.cli.profile", "profile_command", "Count the instructions of each layer and estimate their cycles."),
     "quantize": ("tinyc.cli.quantize", "quantize_command", "Quantise a float ONNX model to int8 ONNX, with calibration data."),
     "run": ("tinyc.cli.run", "run_command", "Run a build folder in an emulator or on this machine."),
     "targets": ("tinyc.cli.targets", "targets_command", "List the microcontrollers that tinyc knows."),

@@ -10,12 +10,15 @@ from typing import Any
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files, with_stack_bound
+from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.names import c_prefix
+from tinyc.backends.cortexm.program import call_function, step_function
 from tinyc.driver.account import integer_attribute, memory_report
 from tinyc.driver.measure import measure
 from tinyc.driver.pipeline import CompileOptions, pipeline
 from tinyc.errors import DoesNotFitError, UsageError, printable
 from tinyc.ir.mcu import StreamOp
+from tinyc.ir.schedule import steps_of
 from tinyc.passes.manager import Instruments, PassTime, run_passes
 from tinyc.passes.registry import Insertion, insert_passes
 from tinyc.report.memory import MemoryReport
@@ -77,7 +80,7 @@ def compile_module(
             if must_fit:
                 check_fit(report)
     files[f"{name}.h"] = with_stack_bound(files[f"{name}.h"], name, report.ram.stack_bytes)
-    files["report.json"] = report_json(report, target, regions, files, emit_options)
+    files["report.json"] = report_json(report, target, regions, files, emit_options, call_records(scheduled, name))
     return CompiledNetwork(name, files, report, scheduled, times)
 
 
@@ -112,7 +115,27 @@ def check_fit(report: MemoryReport) -> None:
         raise DoesNotFitError(f"{report.name} does not fit {report.target}: {'; '.join(problems)}")
 
 
-def report_json(report: MemoryReport, target: Target, regions: Sequence[Region], files: dict[str, str], options: EmitOptions) -> str:
+def call_records(module: ModuleOp, prefix: str) -> list[dict[str, Any]]:
+    """One entry a call, in the order of the schedule: what runs where; `functions` are the C functions that belong to it alone."""
+    records = []
+    for number, step in enumerate(steps_of(module)):
+        for index, call in enumerate(step.calls):
+            functions = [call_function(prefix, number, index, len(step.calls))]
+            if len(step.calls) > 1 and call is step.calls[-1]:
+                functions.append(step_function(prefix, number))
+            record = {"step": number, "name": call.layer.data, "op": call.op.data, "kernel": decode_kernel(call.kernel).family}
+            records.append({**record, "macs": int(call.macs.value.data), "functions": functions})
+    return records
+
+
+def report_json(
+    report: MemoryReport,
+    target: Target,
+    regions: Sequence[Region],
+    files: dict[str, str],
+    options: EmitOptions,
+    calls: Sequence[dict[str, Any]],
+) -> str:
     """Text of report.json; docs/report.md describes it."""
     data: dict[str, Any] = {
         "schema": 1,
@@ -125,6 +148,7 @@ def report_json(report: MemoryReport, target: Target, regions: Sequence[Region],
         "arena": {"bytes": report.ram.arena_bytes, "align": ARENA_ALIGNMENT},
         "inputs": [_region_json(region) for region in regions if region.is_input],
         "outputs": [_region_json(region) for region in regions if not region.is_input],
+        "calls": list(calls),
     }
     return json.dumps(data, indent=1) + "\n"
 

@@ -134,12 +134,20 @@ def report_csv(report: MemoryReport) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["step", "name", "op", "kernels", "macs", "live_bytes", "scratch_bytes", "live"])
     for layer in report.layers:
-        row = [layer.step, _cell(layer.name), layer.op, " ".join(layer.kernels), layer.macs, layer.live_bytes, layer.scratch_bytes]
-        writer.writerow([*row, _cell("; ".join(layer.live))])
+        row = [
+            layer.step,
+            spreadsheet_cell(layer.name),
+            layer.op,
+            " ".join(layer.kernels),
+            layer.macs,
+            layer.live_bytes,
+            layer.scratch_bytes,
+        ]
+        writer.writerow([*row, spreadsheet_cell("; ".join(layer.live))])
     return stream.getvalue()
 
 
-def _cell(text: str) -> str:
+def spreadsheet_cell(text: str) -> str:
     # A spreadsheet runs cells that begin like a formula; names come from the model.
     safe = printable(text, 1000)
     return f"'{safe}" if safe[:1] in ("=", "+", "-", "@") else safe

@@ -56,12 +56,14 @@ def machine_for(description: BuildDescription, emulator: str) -> Machine:
     return MACHINES[description.core]
 
 
-def build_for_machine(description: BuildDescription, machine: Machine, toolchain: ArmToolchain, work_dir: Path) -> Program:
-    """The harness with the network, linked for `machine` at `work_dir`/ELF_FILE; see `build_program`."""
+def build_for_machine(
+    description: BuildDescription, machine: Machine, toolchain: ArmToolchain, work_dir: Path, flags: Sequence[str] = ()
+) -> Program:
+    """The harness with the network, linked for `machine` at `work_dir`/ELF_FILE, compiled with further `flags`; see `build_program`."""
     in_sram = description.arena_bytes <= SRAM_ARENA_BYTES
     memory = MemoryMap(machine.flash, machine.sram, machine.sram if in_sram else machine.psram)
     try:
-        return build_program(description, memory, STACK_BYTES, toolchain, work_dir, RUNTIME_SOURCES, ["-DTINYC_SEMIHOSTING=1"])
+        return build_program(description, memory, STACK_BYTES, toolchain, work_dir, RUNTIME_SOURCES, ["-DTINYC_SEMIHOSTING=1", *flags])
     except RegionOverflowError as error:
         raise DoesNotFitError(f"{description.name} is too large for the emulated board {machine.name}: {error}") from error
 

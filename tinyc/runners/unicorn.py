@@ -10,7 +10,7 @@ import ctypes
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from tinyc.errors import ToolError
 from tinyc.runners.aligned_accesses import instructions
@@ -88,6 +88,7 @@ class Monitor(ctypes.Structure):
         ("stop", ctypes.c_void_p),
         ("read_register", ctypes.c_void_p),
         ("write_register", ctypes.c_void_p),
+        ("histogram", ctypes.c_void_p),
         ("code_start", ctypes.c_uint32),
         ("code_halfwords", ctypes.c_uint32),
         ("pc", ctypes.c_uint32),
@@ -102,6 +103,18 @@ class Monitor(ctypes.Structure):
         ("register_identifiers", ctypes.c_int32 * 16),
         ("status_register", ctypes.c_int32),
     )
+
+
+class HistogramRequest(Protocol):
+    """What the monitor is to count besides; tinyc.runners.histogram makes one."""
+
+    def address(self) -> int:
+        """Of its struct histogram, emptied for another inference."""
+        ...
+
+    def watch_flash(self, engine: Engine, library: ctypes.CDLL, monitor: Monitor) -> None:
+        """Sets up what it needs in the engine."""
+        ...
 
 
 class Zone(ctypes.Structure):
@@ -120,13 +133,12 @@ def run_on_unicorn(description: BuildDescription, samples: Samples, work_dir: Pa
     machine = machine_for(description, "Unicorn")
     find_unicorn()
     program = build_for_machine(description, machine, find_arm_toolchain(options.toolchain), work_dir)
-    source = runtime_directory() / "emulator" / "unicorn_monitor.c"
-    monitor_library = find_native_compiler().shared_library(source, work_dir / MONITOR_FILE, ["-nostdlib"])
+    library = monitor_library(work_dir)
     data = samples.encode()
     (work_dir / INPUT_FILE).write_bytes(data)
     save_outputs(work_dir / INPUT_ARCHIVE, {f"input_{index}": array for index, array in enumerate(samples.arrays)})
     with Engine(description.core) as engine:
-        run = UnicornRun(description, program, machine, engine, ctypes.CDLL(str(monitor_library)), data)
+        run = UnicornRun(description, program, machine, engine, library, data)
         output = run.until_exit(options.timeout_seconds)
     (work_dir / OUTPUT_FILE).write_bytes(run.semihosting.outputs[OUTPUT_FILE])
     report = interpret(output, description, program.addresses(), "Unicorn")
@@ -149,6 +161,12 @@ def run_on_unicorn(description: BuildDescription, samples: Samples, work_dir: Pa
         runner="unicorn",
         notes=notes,
     )
+
+
+def monitor_library(work_dir: Path) -> ctypes.CDLL:
+    """The compiled unicorn_monitor.c, made in `work_dir`. Raises ToolError where this machine has no C compiler."""
+    source = runtime_directory() / "emulator" / "unicorn_monitor.c"
+    return ctypes.CDLL(str(find_native_compiler().shared_library(source, work_dir / MONITOR_FILE, ["-nostdlib"])))
 
 
 def instruction_marks(program: Program) -> tuple[int, bytes]:
@@ -179,6 +197,7 @@ class UnicornRun:
     engine: Engine
     library: ctypes.CDLL
     input_data: bytes
+    histogram: HistogramRequest | None = None
     counts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -191,6 +210,8 @@ class UnicornRun:
         self.monitor = self._new_monitor()
         self._map_memory()
         self._forbid()
+        if self.histogram is not None:
+            self.histogram.watch_flash(self.engine, self.library, self.monitor)
 
     def _new_monitor(self) -> Monitor:
         start, marks = instruction_marks(self.program)
@@ -263,10 +284,12 @@ class UnicornRun:
             self._protect_caller()
             self.monitor.instructions = 0
             self.monitor.armed = 1
+            self.monitor.histogram = None if self.histogram is None else self.histogram.address()
             return pc
         if pc == self.end:
             self.counts.append(self.monitor.instructions)
             self.monitor.armed = 0
+            self.monitor.histogram = None
             return pc
         self.monitor.passing = 0
         registers = REGISTERS[0], REGISTERS[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +66,19 @@ class Bank:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """What the memory of a part adds to estimated cycles; by default nothing, as if code ran from memory without wait states.
+
+    Each access to flash brings `flash_line_bytes` bytes and makes the core wait `flash_wait_cycles`, except for the `flash_hit_percent` of
+    all accesses that a cache or a prefetcher answers.
+    """
+
+    flash_wait_cycles: int = 0
+    flash_line_bytes: int = 16
+    flash_hit_percent: int = 0
+
+
+@dataclass(frozen=True)
 class Target:
     """One part, checked. `banks` is RAM in ascending order; the host has neither banks nor flash.
 
@@ -85,6 +98,7 @@ class Target:
     stack_bank: str
     ram_bytes: int
     flash_bytes: int
+    timing: Timing = Timing()
 
     @property
     def is_host(self) -> bool:
@@ -133,6 +147,7 @@ class Target:
             "stack_bank": self.stack_bank,
             "flash": None if self.flash is None else {"start": self.flash.start, "bytes": self.flash.bytes},
             "banks": [{"name": bank.name, "start": bank.start, "bytes": bank.bytes} for bank in self.banks],
+            "timing": asdict(self.timing),
         }
 
 
@@ -150,6 +165,7 @@ KEYS: Final = (
     "stack_bank",
     "ram_bytes",
     "flash_bytes",
+    "timing",
 )
 # A limit, and the bank that it speaks of, say nothing about another memory map: a file that brings its own map does not inherit them.
 MAP_DEPENDENT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {"banks": ("arena_bank", "stack_bank", "ram_bytes"), "flash": ("flash_bytes",)}
@@ -255,6 +271,7 @@ def _target_from(table: Mapping[str, Any], where: str) -> Target:
         stack_bank=_choice(table, "stack_bank", names, where, default=arena_bank) if names else "",
         ram_bytes=_positive(table, "ram_bytes", where, default=0),
         flash_bytes=_positive(table, "flash_bytes", where, default=0),
+        timing=timing_from(table.get("timing", {}), where),
     )
     return _with_limits(target, where)
 
@@ -301,6 +318,18 @@ def _bank(entry: object, name: str | None, where: str) -> Bank:
     if start + size > ADDRESS_LIMIT:
         raise UsageError(f"{where} ends behind the last address, 0xffffffff")
     return Bank(name if name is not None else _text(entry, "name", where), start, size)
+
+
+def timing_from(entry: object, where: str) -> Timing:
+    """Timing from a table or JSON object. Raises UsageError with what is allowed."""
+    limits = {"flash_wait_cycles": (0, 64), "flash_line_bytes": (4, 128), "flash_hit_percent": (0, 100)}
+    if not isinstance(entry, dict) or not set(entry) <= set(limits):
+        raise UsageError(f"{where}: `timing` must be a table with these keys only: {', '.join(limits)}")
+    for key, value in entry.items():
+        low, high = limits[key]
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise UsageError(f"{where}: `timing.{key}` must be a whole number from {low} to {high}, found {printable(repr(value))}")
+    return Timing(**entry)
 
 
 def _text(table: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:

@@ -147,6 +147,16 @@ def _first_row(access: RowAccess, further: int) -> str:
     return _linear(f"({numerator}) / {access.divisor}", 1, further - lift)
 
 
+def step_function(prefix: str, number: int) -> str:
+    """The C function of step `number`."""
+    return f"{prefix}_step{number}"
+
+
+def call_function(prefix: str, number: int, index: int, calls: int) -> str:
+    """The C function of call `index` of the `calls` in step `number`: the step's own where there is one call."""
+    return step_function(prefix, number) + (f"_{index}" if calls > 1 else "")
+
+
 def build_program(module: ModuleOp, prefix: str) -> Program:
     """The view of a module of the `mcu` level whose memory is planned."""
     bodies: dict[KernelSpec, Body] = {}
@@ -172,10 +182,10 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
                 symbol = f"{prefix}_t{layer}_{table.suffix.data}"
                 tables.setdefault(table, TableView(symbol, table.c_type.data, table, comment_text(call.layer.data)))
             layer += 1
-            function = f"{prefix}_step{number}" + (f"_{index}" if len(step.calls) > 1 else "")
+            function = call_function(prefix, number, index, len(step.calls))
             views.append(_call_view(call, spec, bodies[spec].symbol, tables, function, index, producers))
             producers[buffer_of(call.output)] = function
-        name = f"{prefix}_step{number}"
+        name = step_function(prefix, number)
         steps.append(StepView(name, _step_comment(step), tuple(views)))
     return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)))
 

@@ -1,0 +1,39 @@
+"""What slow flash adds to estimated cycles, by the parameters of the target."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyc.cycles import Executed
+from tinyc.targets import Timing
+
+
+def wait_cycles(executed: Executed, flash_reads: npt.NDArray[np.uint64], timing: Timing) -> npt.NDArray[np.int64]:
+    """(owners,) cycles that the core waits for flash: one access for each read of data, one for each line of code that execution enters.
+
+    Code enters a line by running on into it or by a jump; what a cache or prefetcher answers is `timing.flash_hit_percent` of all accesses.
+    """
+    accesses = flash_reads.astype(np.int64) + _lines_entered(executed, timing.flash_line_bytes)
+    return accesses * timing.flash_wait_cycles * (100 - timing.flash_hit_percent) // 100
+
+
+def _lines_entered(executed: Executed, line_bytes: int) -> npt.NDArray[np.int64]:
+    instructions = executed.instructions
+    lines = np.array([(entry.address + entry.bytes - 1) // line_bytes for entry in instructions], dtype=np.int64)
+    jumps = np.array([entry.is_jump for entry in instructions], dtype=bool)
+    counts = executed.counts.astype(np.int64)
+    taken = np.where(jumps, executed.jumps.astype(np.int64), 0)
+    ran_on = np.zeros_like(counts)
+    ran_on[:, 1:] = np.minimum(counts[:, :-1] - taken[:, :-1], counts[:, 1:])
+    entered = np.concatenate([[False], lines[1:] != lines[:-1]])
+    result: npt.NDArray[np.int64] = (ran_on * entered).sum(axis=1) + taken.sum(axis=1)
+    return result
+
+
+def describe_timing(timing: Timing) -> str:
+    """The assumption in words."""
+    if timing.flash_wait_cycles == 0:
+        return "memory without wait states"
+    hits = f", {timing.flash_hit_percent} % of them answered by cache or prefetch" if timing.flash_hit_percent else ", without a cache"
+    return f"{timing.flash_wait_cycles} wait cycles an access to flash of {timing.flash_line_bytes} bytes{hits}"
