@@ -6,20 +6,26 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
 
 from support.host_network import compile_for_host
 from support.network_builder import NetworkBuilder
+from tinyc.backends.cortexm.calls import resize_scratch
 from tinyc.backends.cortexm.program import build_program
 from tinyc.driver.compile import compile_module, network_boundary
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.errors import DoesNotFitError, PassError, UsageError
+from tinyc.ir.mcu import BufferOp
 from tinyc.ir.text import print_module
 from tinyc.numerics.profile import Profile
+from tinyc.passes.registry import Insertion
 from tinyc.targets import load_target
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -174,3 +180,23 @@ def test_a_constant_output_is_refused() -> None:
     module = builder.finish(builder.clamp(image, (0, 1)), builder.constant(np.arange(4, dtype=np.int8), 0.5))
     with pytest.raises(PassError, match="is constant"):
         compile_for_host(module)
+
+
+@dataclass(frozen=True)
+class ShrinkScratch(ModulePass):
+    """A pass with a mistake: it leaves kernels less scratch than they use."""
+
+    name = "shrink-scratch"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for buffer in op.ops:
+            if isinstance(buffer, BufferOp) and buffer.kind.data == "scratch":
+                resize_scratch(buffer, 1)
+
+
+def test_a_pass_that_leaves_too_little_scratch_is_an_error_and_not_wrong_c() -> None:
+    builder = NetworkBuilder(21)
+    module = builder.finish(builder.conv(builder.input((1, 8, 8, 4)), 4, (3, 3)))
+    insertion = Insertion(False, "plan-memory", ShrinkScratch())
+    with pytest.raises(PassError, match=r"ConvSpec needs \d+ bytes of scratch, the passes left 8"):
+        compile_module(module, "net", load_target("cortex-m4"), CompileOptions(measure=False), [insertion])

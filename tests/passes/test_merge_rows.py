@@ -8,6 +8,9 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 
 from support.network_builder import NetworkBuilder
+from tinyc.backends.cortexm.calls import scratch_of
+from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.merge_rows import groups_of_rows
 from tinyc.ir.schedule import build_schedule
 from tinyc.ir.text import print_module
@@ -43,6 +46,20 @@ def test_all_rows_of_a_small_image_are_one_row_of_the_call() -> None:
     module.verify()
     assert (25, 25) in widths(module)
     assert "mcu.view" in print_module(module)
+
+
+def test_a_merged_call_has_the_scratch_of_its_wider_row_without_further_passes() -> None:
+    builder = NetworkBuilder(3)
+    small = builder.pool(builder.input((1, 24, 24, 4)), False, (8, 8), (8, 8))
+    module = builder.finish(builder.conv(small, 8, (1, 1)))
+    run_passes(module, parse_passes("select-kernels"))
+    (call,) = (step.calls[0] for step in build_schedule(module).steps if isinstance(decode_kernel(step.calls[0].kernel), ConvSpec))
+    narrow = decode_kernel(call.kernel).scratch_bytes
+    run_passes(module, parse_passes("merge-rows"))
+    needed, scratch = decode_kernel(call.kernel).scratch_bytes, scratch_of(call)
+    assert needed > narrow
+    assert scratch is not None
+    assert scratch.size_bytes >= needed
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (1, 2)])

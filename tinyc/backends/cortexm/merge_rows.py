@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
-from tinyc.backends.cortexm.calls import set_kernel
+from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.ir.edit import erase
@@ -38,6 +38,12 @@ class MergeRows(ModulePass):
             if spec is not None:
                 choices[number] = groups_of_rows(row_shape(step.calls[0].output)[0], spec.output_width, self.pixels)
         originals = {number: _Original.of(schedule.steps[number].calls[0]) for number in choices}
+        self._choose(op, choices, originals, limit)
+        for original in originals.values():
+            original.make_room()
+
+    def _choose(self, op: ModuleOp, choices: dict[int, list[int]], originals: Mapping[int, _Original], limit: int) -> None:
+        """Gives each call the first of its choices with which no step needs more than `limit` bytes."""
         while any(choices.values()):
             for number, groups in choices.items():
                 originals[number].set_rows(groups[0] if groups else 1)
@@ -105,3 +111,9 @@ class _Original:
             if former is not value and isinstance(former.owner, ViewOp):
                 erase(former.owner)
         set_kernel(self.call, replace(self.spec, input_width=self.spec.input_width * group, output_width=self.spec.output_width * group))
+
+    def make_room(self) -> None:
+        """A wider row gathers up to a whole tile; size-im2col decides about more or less, where it runs."""
+        scratch = scratch_of(self.call)
+        if scratch is not None:
+            resize_scratch(scratch, max(scratch.size_bytes, decode_kernel(self.call.kernel).scratch_bytes))

@@ -183,6 +183,7 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
                 tables.setdefault(table, TableView(symbol, table.c_type.data, table, comment_text(call.layer.data)))
             layer += 1
             function = call_function(prefix, number, index, len(step.calls))
+            _check_scratch(call, spec)
             views.append(_call_view(call, spec, bodies[spec].symbol, tables, function, index, producers))
             producers[buffer_of(call.output)] = function
         name = step_function(prefix, number)
@@ -209,6 +210,13 @@ def _check_in_range(call: CallOp, access: RowAccess, rows: int) -> None:
     last = row_shape(call.output)[0] - 1
     if access.first(0) < 0 or access.end(last) > rows:
         raise PassError(f"{call.layer.data}: {call.kernel.spec.data} takes plain rows, but reads beyond the {rows} rows of its input")
+
+
+def _check_scratch(call: CallOp, spec: KernelSpec) -> None:
+    """A kernel would write behind a scratch buffer that some pass left too small. Raises PassError."""
+    there = buffer_of(call.scratch).size_bytes if call.scratch else 0
+    if there < spec.scratch_bytes:
+        raise PassError(f"{call.layer.data}: {call.kernel.spec.data} needs {spec.scratch_bytes} bytes of scratch, the passes left {there}")
 
 
 def _call_view(
