@@ -43,13 +43,16 @@ def _ratio(ours: int, theirs: int | None) -> str | None:
 
 def full_rows(measurements: Sequence[Measurement]) -> list[str]:
     """Rows of the table of everything."""
-    return [
-        _cells(
-            *(m.network, m.core.upper(), m.numerics, m.instructions, f"{m.instructions / m.macs:.2f}"),
-            *(m.arena, m.lower_bound, m.stack, m.ram, m.weights, m.code, m.image, m.samples),
+    rows = []
+    for m in measurements:
+        taken = m.figures
+        rows.append(
+            _cells(
+                *(m.network, m.core.upper(), m.numerics, taken.instructions, f"{taken.instructions / taken.macs:.2f}", taken.arena),
+                *(taken.lower_bound, taken.stack, taken.ram, taken.weights, taken.code, taken.image, m.samples),
+            )
         )
-        for m in measurements
-    ]
+    return rows
 
 
 def ratio_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
@@ -63,7 +66,7 @@ def ratio_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
         for peer in found:
             instructions = peer.instructions[m.core] if peer else None
             ram = peer.ram if peer else None
-            cells += [instructions, _ratio(m.instructions, instructions), ram, _ratio(m.ram, ram)]
+            cells += [instructions, _ratio(m.figures.instructions, instructions), ram, _ratio(m.figures.ram, ram)]
         rows.append(_cells(*cells))
     return rows
 
@@ -75,7 +78,7 @@ def readme_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
         if (m.core, m.numerics) != ("m7", "litert"):
             continue
         tflm, tinyengine = (peers.get(tool, {}).get(m.network) for tool in ("tflm", "tinyengine"))
-        cells: list[object] = [m.network, m.macs, m.ram, m.image, m.instructions]
+        cells: list[object] = [m.network, m.figures.macs, m.figures.ram, m.figures.image, m.figures.instructions]
         cells += [tflm.ram, tflm.flash, tflm.instructions["m7"]] if tflm else [None] * 3
         cells += [tinyengine.ram, tinyengine.instructions["m7"]] if tinyengine else [None] * 2
         rows.append(_cells(*cells))

@@ -141,14 +141,26 @@ void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *
     }
 }
 
+/* For each call about an access Unicorn has stored the state of the IT block that the access is in, and it would apply it again to the
+ * instructions behind the next indirect jump. Its translated code knows the state without. */
+static void clear_it_state(struct monitor *monitor, void *engine)
+{
+    uint32_t status = 0;
+    (void)monitor->read_register(engine, monitor->status_register, &status);
+    if ((status & IT_STATE) != 0) {
+        status &= ~IT_STATE;
+        (void)monitor->write_register(engine, monitor->status_register, &status);
+    }
+}
+
 void tinyc_on_flash_read(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data)
 {
     struct monitor *const monitor = data;
-    (void)engine;
     (void)type;
     (void)address;
     (void)bytes;
     (void)value;
+    clear_it_state(monitor, engine);
     if (monitor->histogram != NULL) {
         monitor->histogram->flash_reads[monitor->histogram->owner]++;
     }
@@ -158,15 +170,8 @@ void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t 
 {
     const struct zone *const zone = data;
     struct monitor *const monitor = zone->monitor;
-    uint32_t status = 0;
     (void)value;
-    /* For this call Unicorn has stored the state of the IT block that the access is in, and it would apply it again to the instructions
-     * behind the next indirect jump. Its translated code knows the state without. */
-    (void)monitor->read_register(engine, monitor->status_register, &status);
-    if ((status & IT_STATE) != 0) {
-        status &= ~IT_STATE;
-        (void)monitor->write_register(engine, monitor->status_register, &status);
-    }
+    clear_it_state(monitor, engine);
     if (monitor->armed && address < zone->end && address + (uint32_t)bytes > zone->start &&
         (monitor->pc < monitor->exempt_start || monitor->pc >= monitor->exempt_end)) {
         stop(monitor, engine, EVENT_ZONE, address < zone->start ? zone->start : address, (uint32_t)bytes, (uint32_t)type);

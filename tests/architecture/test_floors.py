@@ -26,7 +26,7 @@ FLOORS = (
     ("backends", "runners"),
     ("driver", "profile"),
     ("api",),
-    ("verify",),
+    ("verify", "bench"),
     ("cli", "__init__"),
 )
 """Rooms from the ground up; a room is a folder or a file directly in tinyc/."""

@@ -17,6 +17,7 @@ EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 VERBS = {
+    "bench": ("tinyc.cli.bench", "bench_command", "Table instructions, RAM and flash of models, on several targets."),
     "check": ("tinyc.cli.check", "check_command", "Say whether a model is supported and what it needs, without writing anything."),
     "compile": ("tinyc.cli.compile", "compile_command", "Compile a model to C for a microcontroller."),
     "doctor": ("tinyc.cli.doctor", "doctor_command", "Say which tools are installed, and how to get the missing ones."),

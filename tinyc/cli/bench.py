@@ -1,0 +1,78 @@
+"""`tinyc bench`: what your own networks take, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from tinyc.api import load
+from tinyc.bench import Figures, bench_json, bench_text, measure_compiled
+from tinyc.cli.options import numerics_option, onnx_options, parse_shapes
+from tinyc.errors import TinycError, UsageError, printable
+from tinyc.targets import Target, load_target, load_target_file
+
+DEFAULT_TARGETS = ("cortex-m4", "cortex-m7")
+
+
+@click.command("bench")
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
+@click.option("-t", "--target", "target_names", metavar="NAME", multiple=True, help="Target; repeatable.  [default: cortex-m4, cortex-m7]")
+@click.option("--target-file", "target_files", type=click.Path(path_type=Path), multiple=True, help="TOML file of a target; repeatable.")
+@numerics_option
+@onnx_options
+@click.option("--optimize", type=click.Choice(["ram", "speed"]), default="ram", show_default=True, help="As for `tinyc compile`.")
+@click.option("--runner", type=click.Choice(["qemu", "unicorn"]), default="qemu", show_default=True, help="Where the C runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_command(
+    models: tuple[Path, ...],
+    target_names: tuple[str, ...],
+    target_files: tuple[Path, ...],
+    numerics: str | None,
+    shapes: tuple[str, ...],
+    layout: str,
+    optimize: str,
+    runner: str,
+    as_json: bool,
+) -> None:
+    """Compile each MODEL for each target, run one inference, and table instructions, RAM and flash.
+
+    A model that is refused or does not fit is reported at the end; the others are measured all the same, and the exit code is that of the
+    first refusal.
+    """
+    targets = [load_target_file(path) for path in target_files] + [load_target(name) for name in target_names]
+    targets = targets or [load_target(name) for name in DEFAULT_TARGETS]
+    for target in targets:
+        if target.is_host:
+            raise UsageError("instructions cannot be counted on the host: give targets with a Cortex-M core")
+    rows: list[Figures] = []
+    problems: list[tuple[str, TinycError]] = []
+    for model in models:
+        for target in targets:
+            label = f"{printable(model)} on {target.name}"
+            if sys.stderr.isatty():
+                click.echo(f"\r\x1b[K{label}", err=True, nl=False)
+            try:
+                rows.append(_measure(model, target, numerics, parse_shapes(shapes), layout, optimize, runner))
+            except TinycError as error:
+                problems.append((label, error))
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+    if as_json:
+        refused = [{"what": label, "error": str(problem)} for label, problem in problems]
+        click.echo(json.dumps({"measurements": bench_json(rows), "refused": refused}, indent=1))
+    elif rows:
+        click.echo(bench_text(rows), nl=False)
+    for label, problem in problems:
+        click.echo(f"error: {label}: {problem}", err=True)
+    if problems:
+        raise click.exceptions.Exit(problems[0][1].exit_code)
+
+
+def _measure(
+    model: Path, target: Target, numerics: str | None, shapes: dict[str, tuple[int, ...]], layout: str, optimize: str, runner: str
+) -> Figures:
+    compiled = load(model, shapes or None, layout).compile(target, numerics=numerics, optimize=optimize)
+    return measure_compiled(compiled, target, runner).figures
