@@ -21,12 +21,13 @@ from cases import ROOT, SHARED
 from techniques import TECHNIQUES, WITHOUT_SWITCH, Technique
 
 import tinyc
+from tinyc.bench import measure_compiled
 from tinyc.cli.main import run_cli
 from tinyc.driver.pipeline import CompileOptions, default_pipeline
 from tinyc.errors import MismatchError, TinycError, ToolError
 from tinyc.numerics.profile import Profile
-from tinyc.runners import random_inputs, read_description, run_build
 from tinyc.runners.base import Array
+from tinyc.targets import load_target
 from tinyc.toolchains.gcc_arm import find_gcc_arm
 
 DOCUMENT = ROOT / "docs" / "ablation.md"
@@ -55,18 +56,14 @@ DEFAULT = Technique("default", "nothing is off")
 def measure(model: tinyc.Model, technique: Technique, expected: dict[str, Array] | None) -> tuple[Variant, dict[str, Array]]:
     """Compiles and runs one variant; its outputs. Raises MismatchError where they differ from `expected`."""
     default = default_pipeline(CompileOptions(Profile(model.default_numerics)))
-    with technique.applied(), tempfile.TemporaryDirectory(prefix="tinyc-ablation-") as folder:
+    with technique.applied():
         compiled = model.compile(TARGET, passes=technique.pipeline(default), insertions=technique.insertions)
-        build = compiled.write(Path(folder) / "build")
-        result = run_build(build, "unicorn", random_inputs(read_description(build), 1, 0))
-    report = compiled.report
-    if report.flash.code_bytes is None or report.ram.stack_bytes is None or result.instructions is None:
-        raise ToolError("code and stack were not measured: arm-none-eabi-gcc is missing")
+    measured = measure_compiled(compiled, load_target(TARGET), "unicorn")
+    figures, outputs = measured.figures, measured.run.outputs
     for name, values in (expected or {}).items():
-        if not np.array_equal(result.outputs[name], values):
+        if not np.array_equal(outputs[name], values):
             raise MismatchError(f"{model.name} without {technique.title}: {name} differs from the default's")
-    stack = max(report.ram.stack_bytes, result.stack_bytes or 0)
-    return Variant(result.instructions, report.ram.arena_bytes + stack, report.flash.total_bytes), result.outputs
+    return Variant(figures.instructions, figures.ram, figures.weights + figures.code), outputs
 
 
 def measure_network(path: Path) -> list[tuple[Technique, Variant]]:

@@ -19,7 +19,8 @@ from tinyc.targets import Target
 class Figures:
     """What one network takes on one target; sizes in bytes.
 
-    `instructions` are those of the first sample; `stack` is the deepest path of calls, which no run exceeded; `image` is the flash of a linked image: network, C library functions that it uses, start-up code.
+    `instructions` are those of the first sample; `stack` is the deepest path of calls, which no run exceeded; `image` is the flash of a
+    linked image: network, C library functions that it uses, start-up code.
     """
 
     network: str
