@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
+from tinyc.driver.account import approximate_layers
 from tinyc.driver.budgets import OPTIMIZE, Request, compile_optimized
 from tinyc.driver.check import CheckResult, check_module
 from tinyc.driver.compile import CompiledNetwork, check_fit
@@ -75,6 +76,11 @@ class Model:
     def default_numerics(self) -> str:
         """Whose arithmetic the model's format asks for: onnxruntime for an ONNX file, otherwise litert."""
         return default_numerics(self.module)
+
+    @property
+    def approximate_layers(self) -> tuple[str, ...]:
+        """Names of the layers that are computed in integers where ONNX Runtime computes in float32; see `load`."""
+        return approximate_layers(self.module)
 
     def compile(
         self,
@@ -144,14 +150,17 @@ def default_numerics(module: ModuleOp) -> str:
     return recorded.data if isinstance(recorded, StringAttr) else Profile.LITERT.value
 
 
-def load(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None, layout: str = "nhwc") -> Model:
+def load(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None, layout: str = "nhwc", approximate: bool = False) -> Model:
     """The model in the file `path`: int8 TFLite, quantised ONNX, or IR text in a .mlir file.
 
     For ONNX, `shapes` gives inputs other shapes by name, and `layout` (nhwc or nchw) is the order of dimensions in which the C takes and
-    gives images. Raises ModelError, UnsupportedError and UsageError.
+    gives images. With `approximate`, layers that ONNX Runtime computes in float32 are computed by integer rules, so that results there
+    may differ from its, and `Model.approximate_layers` lists them; they are refused otherwise.
+
+    Raises ModelError, UnsupportedError, and UsageError, also where one of these is given for another format.
     """
     fixed = None if shapes is None else {name: tuple(shape) for name, shape in shapes.items()}
-    return Model(Path(path).stem, _arranged(load_model(Path(path), fixed), layout))
+    return Model(Path(path).stem, _arranged(load_model(Path(path), fixed, approximate), layout))
 
 
 def _arranged(module: ModuleOp, layout: str) -> ModuleOp:
@@ -172,10 +181,13 @@ def load_quantized(
     shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Progress = no_progress,
     layout: str = "nhwc",
+    approximate: bool = False,
 ) -> Model:
     """The float ONNX model in the file `path`, quantised with the samples in the npz archive `calibration`.
 
-    `shapes` fixes free input dimensions. Raises ModelError, UnsupportedError, and ToolError where ONNX Runtime is missing.
+    `shapes` fixes free input dimensions; `layout` and `approximate` are those of `load`.
+
+    Raises ModelError, UnsupportedError, and ToolError where ONNX Runtime is missing.
     """
     # Loads the onnx package, which compiling a quantised network shall not.
     from tinyc.quantize.post_training import quantize_file
@@ -185,7 +197,7 @@ def load_quantized(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{Path(path).stem}.onnx"
         file.write_bytes(quantized.model.SerializeToString())
-        return Model(Path(path).stem, _arranged(load_model(file), layout))
+        return Model(Path(path).stem, _arranged(load_model(file, approximate=approximate), layout))
 
 
 def find_target(name: str | None, file: str | Path | None) -> Target:

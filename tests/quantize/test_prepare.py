@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from float_models import Node, assert_same_function, make_model, node, operators, prepared, random_constants
+from float_models import Node, assert_same_function, make_model, node, operators, prepared, random_constants, save
 from onnx import helper
 
 from tinyc.errors import ModelError, TinycError, UnsupportedError
@@ -212,6 +212,29 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
     graph = prepared(model, tmp_path)
     assert operators(graph) == ["Add"]
     assert_same_function(model, graph)
+
+
+def _called(name: str, function: str, times: int) -> onnx.FunctionProto:
+    """A function that calls another `times` times, one behind the other."""
+    values = ["x", *(f"value{index}" for index in range(times - 1)), "y"]
+    nodes = [helper.make_node(function, [values[index]], [values[index + 1]], domain="local") for index in range(times)]
+    return helper.make_function("local", name, ["x"], ["y"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)])
+
+
+@pytest.mark.parametrize(
+    ("functions", "reason"),
+    [([("f9", "f9", 1)], "recursive"), ([(f"f{index}", f"f{index - 1}", 8) for index in range(1, 10)], "more than 100000 nodes")],
+    ids=["calls itself", "expand to 8^9 nodes"],
+)
+def test_functions_that_expand_without_bound_are_one_clear_line(functions: list[tuple[str, str, int]], reason: str, tmp_path: Path) -> None:
+    first = helper.make_function("local", "f0", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], [helper.make_opsetid("", 17)])
+    model = make_model([helper.make_node("f9", ["x"], ["y"], domain="local")])
+    model.functions.extend([first, *(_called(*function) for function in functions)])
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    with pytest.raises(ModelError) as caught:
+        read_float_model(save(model, tmp_path))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_old_operator_set_is_converted(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import click
 
 from tinyc.api import load
 from tinyc.bench import Figures, bench_json, bench_text, measure_compiled
-from tinyc.cli.options import numerics_option, onnx_options, parse_shapes
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes
 from tinyc.errors import TinycError, UsageError, printable
-from tinyc.targets import Target, load_target, load_target_file
+from tinyc.targets import load_target, load_target_file
 
 DEFAULT_TARGETS = ("cortex-m4", "cortex-m7")
 
@@ -33,6 +33,7 @@ def bench_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
     optimize: str,
     runner: str,
     as_json: bool,
@@ -48,6 +49,7 @@ def bench_command(
         if target.is_host:
             raise UsageError("instructions cannot be counted on the host: give targets with a Cortex-M core")
     rows: list[Figures] = []
+    layers: dict[Path, tuple[str, ...]] = {}
     problems: list[tuple[str, TinycError]] = []
     for model in models:
         for target in targets:
@@ -55,11 +57,16 @@ def bench_command(
             if sys.stderr.isatty():
                 click.echo(f"\r\x1b[K{label}", err=True, nl=False)
             try:
-                rows.append(_measure(model, target, numerics, parse_shapes(shapes), layout, optimize, runner))
+                loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
+                layers[model] = loaded.approximate_layers
+                compiled = loaded.compile(target, numerics=numerics, optimize=optimize)
+                rows.append(measure_compiled(compiled, target, runner).figures)
             except TinycError as error:
                 problems.append((label, error))
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
+    for model in models:
+        note_approximate(layers.get(model, ()), model)
     if as_json:
         refused = [{"what": label, "error": str(problem)} for label, problem in problems]
         click.echo(json.dumps({"measurements": bench_json(rows), "refused": refused}, indent=1))
@@ -69,10 +76,3 @@ def bench_command(
         click.echo(f"error: {label}: {problem}", err=True)
     if problems:
         raise click.exceptions.Exit(problems[0][1].exit_code)
-
-
-def _measure(
-    model: Path, target: Target, numerics: str | None, shapes: dict[str, tuple[int, ...]], layout: str, optimize: str, runner: str
-) -> Figures:
-    compiled = load(model, shapes or None, layout).compile(target, numerics=numerics, optimize=optimize)
-    return measure_compiled(compiled, target, runner).figures

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target, load
-from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.driver.check import CheckResult, grouped
 from tinyc.errors import DoesNotFitError, UnsupportedError, printable
 from tinyc.report.text import summary_lines
@@ -31,6 +31,7 @@ def check_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
 ) -> None:
     """Say whether MODEL is supported, and what it needs on the target, without writing anything.
 
@@ -38,11 +39,12 @@ def check_command(
     """
     target = find_target(target_name, target_file)
     try:
-        loaded = load(model, parse_shapes(shapes) or None, layout)
+        loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
         result = loaded.check(target, numerics=numerics)
     except UnsupportedError as error:
         click.echo("\n".join(refusal_lines(error)))
         context.exit(error.exit_code)
+    note_approximate(loaded.approximate_layers)
     click.echo("\n".join(result_lines(result)))
     if result.problem is not None:
         context.exit(DoesNotFitError.exit_code)

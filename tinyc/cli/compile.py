@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from tinyc.api import Model, find_target, limited, load, load_quantized
-from tinyc.cli.options import budget_options, layout_option, numerics_option, parse_shapes, target_options
+from tinyc.cli.options import (
+    approximate_option,
+    budget_options,
+    layout_option,
+    note_approximate,
+    numerics_option,
+    parse_shapes,
+    target_options,
+)
 from tinyc.cli.pass_options import pass_options, take_pass_options
 from tinyc.cli.quantize_options import progress_bar, quantize_options, take_quantize_options
 from tinyc.driver.pipeline import CompileOptions, pipeline
@@ -29,6 +37,7 @@ from tinyc.report.text import summary_lines
 @click.option("--name", help="Prefix of all C names and file names.  [default: from the model's file name]")
 @numerics_option
 @layout_option
+@approximate_option
 @budget_options
 @click.option("--keep-float-io", is_flag=True, help="Keep QUANTIZE and DEQUANTIZE at a float32 boundary; the default is int8 in and out.")
 @click.option("-p", "--passes", help="Pass pipeline instead of the default one, e.g. 'a,b{option=value}'; see `tinyc passes`.")
@@ -52,6 +61,7 @@ def compile_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
     ram_bytes: int | None,
     flash_bytes: int | None,
     optimize: str | None,
@@ -69,7 +79,8 @@ def compile_command(
     """
     target = limited(find_target(target_name, target_file), ram_bytes, flash_bytes)
     options = take_pass_options(arguments)
-    loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout)
+    loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout, approximate)
+    note_approximate(loaded.approximate_layers)
     if options.stop_after is not None:
         choices = CompileOptions(profile_of(numerics or loaded.default_numerics), name, keep_float_io, passes)
         module = loaded.module.clone()
@@ -97,10 +108,17 @@ def compile_command(
     click.echo(f"written           {folder}")
 
 
-def _load(model: Path, calibration: Path | None, options: QuantizeOptions, shapes: Mapping[str, Sequence[int]], layout: str) -> Model:
+def _load(
+    model: Path,
+    calibration: Path | None,
+    options: QuantizeOptions,
+    shapes: Mapping[str, Sequence[int]],
+    layout: str,
+    approximate: bool,
+) -> Model:
     if calibration is None:
         if options != QuantizeOptions(compare=False):
             raise UsageError("--method, --percentile, --equalize and --no-correct-bias are for float models: give --calibration too")
-        return load(model, shapes or None, layout)
+        return load(model, shapes or None, layout, approximate)
     with progress_bar() as progress:
-        return load_quantized(model, calibration, options, shapes or None, progress, layout)
+        return load_quantized(model, calibration, options, shapes or None, progress, layout, approximate)

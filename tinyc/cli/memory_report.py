@@ -12,7 +12,7 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.files import write_file
-from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.errors import ModelError, UsageError, printable
 from tinyc.report.html import report_html
 from tinyc.report.memory import MemoryReport, memory_report_from_json
@@ -35,6 +35,7 @@ def memory_report_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
     style: str,
     output: Path | None,
 ) -> None:
@@ -45,11 +46,14 @@ def memory_report_command(
     MODEL_OR_BUILD is a model, which is compiled for the target without writing anything, or a folder that `tinyc compile` wrote.
     """
     if model_or_build.is_dir():
+        if approximate:
+            raise UsageError("--approximate is for models; that is a build folder")
         report = read_report(model_or_build)
         if target_file is not None or target_name not in (None, report.target):
             raise UsageError(f"that build is for {report.target}; give the model to see what it needs on another target")
     else:
-        loaded = load(model_or_build, parse_shapes(shapes) or None, layout)
+        loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
+        note_approximate(loaded.approximate_layers)
         report = loaded.compile(find_target(target_name, target_file), numerics=numerics).report
         report = replace(report, remedies=loaded.remedies(report, numerics=numerics))
     text = _WRITERS[style](report)

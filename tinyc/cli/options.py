@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tinyc.errors import UsageError, printable
+from tinyc.report.text import approximate_text
 
 Decorated = Callable[..., Any]
 
@@ -41,9 +42,25 @@ def layout_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def approximate_option(command: Decorated) -> Decorated:
+    """`--approximate`."""
+    return click.option(
+        "--approximate",
+        is_flag=True,
+        help="Take layers of an ONNX model that ONNX Runtime computes in float32: by integer rules, with results that may differ from its.",
+    )(command)
+
+
+def note_approximate(layers: Sequence[str], model: Path | None = None) -> None:
+    """Says on standard error which layers (of `model`, where there are several) are computed otherwise than in ONNX Runtime, if any."""
+    if layers:
+        of = f"{printable(model)}: " if model is not None else ""
+        click.echo(f"note: {of}approximate: {approximate_text(layers)}", err=True)
+
+
 def onnx_options(command: Decorated) -> Decorated:
-    """`--shape NAME=SIZES` and `--input-layout`."""
-    command = layout_option(command)
+    """`--shape NAME=SIZES`, `--input-layout` and `--approximate`."""
+    command = layout_option(approximate_option(command))
     return click.option(
         "--shape", "shapes", metavar="INPUT=1,C,H,W", multiple=True, help="Shape of an input of an ONNX model with free dimensions."
     )(command)

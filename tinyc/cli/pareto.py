@@ -8,7 +8,7 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.files import write_file
-from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.cli.quantize_options import progress_bar
 from tinyc.driver.pareto import POINTS
 from tinyc.report.curve import curve_json, curve_svg, curve_text
@@ -30,6 +30,7 @@ def pareto_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
     output: Path | None,
     points: int,
     no_count: bool,
@@ -39,7 +40,8 @@ def pareto_command(
 
     Each point says the flag with which `tinyc compile` chooses it. Nothing is computed twice in any of them.
     """
-    loaded = load(model, parse_shapes(shapes) or None, layout)
+    loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
+    note_approximate(loaded.approximate_layers)
     with progress_bar() as progress:
         curve = loaded.pareto(
             find_target(target_name, target_file), numerics=numerics, points=points, count=not no_count, progress=progress

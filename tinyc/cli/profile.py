@@ -10,7 +10,7 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.memory_report import read_report
-from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.errors import UsageError
 from tinyc.profile import profile_build
 from tinyc.report.profile import ProfileReport
@@ -34,6 +34,7 @@ def profile_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
     optimize: str | None,
     input_path: Path | None,
     seed: int | None,
@@ -50,14 +51,14 @@ def profile_command(
         report = read_report(model_or_build)
         if target_file is not None or target_name not in (None, report.target):
             raise UsageError(f"that build is for {report.target}; give the model to profile it on another target")
-        if optimize is not None or numerics is not None:
-            raise UsageError("--optimize and --numerics are for models; a build has been compiled already")
+        if optimize is not None or numerics is not None or approximate:
+            raise UsageError("--optimize, --numerics and --approximate are for models; a build has been compiled already")
         _print(_profiled(model_or_build, input_path, seed), style)
         return
     target = find_target(target_name, target_file)
-    compiled = load(model_or_build, parse_shapes(shapes) or None, layout).compile(
-        target, numerics=numerics, optimize=optimize or "ram", measure=False
-    )
+    loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
+    note_approximate(loaded.approximate_layers)
+    compiled = loaded.compile(target, numerics=numerics, optimize=optimize or "ram", measure=False)
     with tempfile.TemporaryDirectory(prefix="tinyc-profile-") as folder:
         result = _profiled(compiled.write(Path(folder) / "build"), input_path, seed)
     _print(result, style)

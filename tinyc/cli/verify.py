@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target
-from tinyc.cli.options import numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.errors import UsageError
 from tinyc.runners import RUNNERS
 from tinyc.verify import verify
@@ -32,6 +32,7 @@ def verify_command(
     numerics: str | None,
     shapes: tuple[str, ...],
     layout: str,
+    approximate: bool,
     runner: str | None,
     samples: int | None,
     seed: int,
@@ -42,6 +43,8 @@ def verify_command(
     """Compile MODEL, run the C in an emulator, and compare every output byte with the interpreter.
 
     Where they are installed, also with ai-edge-litert (TFLite files) and ONNX Runtime (ONNX files).
+
+    A network with approximate layers (see --approximate) is held against ONNX Runtime too, but only told by how much it differs.
 
     On a mismatch the first diverging tensor is named, where and by how much, and the exit code is 1.
     """
@@ -59,7 +62,9 @@ def verify_command(
         keep_float_io=keep_float_io,
         shapes=parse_shapes(shapes) or None,
         layout=layout,
+        approximate=approximate,
     )
+    note_approximate(result.approximate_layers)
     if as_json:
         facts = {
             "equal": True,
@@ -68,6 +73,7 @@ def verify_command(
             "references": list(result.references),
             "instructions": result.run.instructions,
             "notes": list(result.notes),
+            "approximate_layers": list(result.approximate_layers),
         }
         click.echo(json.dumps(facts, indent=2))
         return

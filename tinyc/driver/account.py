@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, ModuleOp, StringAttr
 
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
@@ -37,6 +37,12 @@ def weights_bytes(module: ModuleOp) -> int:
     return sum(op.size_bytes for op in module.ops if isinstance(op, TableOp))
 
 
+def approximate_layers(module: ModuleOp) -> tuple[str, ...]:
+    """Names of the layers that the front end computes in integers where ONNX Runtime computes in float32."""
+    found = module.attributes.get("approximate_layers")
+    return tuple(item.data for item in found.data if isinstance(item, StringAttr)) if isinstance(found, ArrayAttr) else ()
+
+
 def memory_report(module: ModuleOp, name: str, target: Target, numerics: str) -> MemoryReport:
     """What a module with planned memory needs; code and stack are unknown here."""
     schedule = build_schedule(module)
@@ -53,6 +59,7 @@ def memory_report(module: ModuleOp, name: str, target: Target, numerics: str) ->
         layers=tuple(_layer(schedule, numbers, number, step) for number, step in enumerate(schedule.steps)),
         buffers=tuple(_buffer(buffer, life.first, life.last) for buffer, life in zip(schedule.buffers, schedule.lives, strict=True)),
         overlaps=tuple(_overlaps(schedule)),
+        approximate_layers=approximate_layers(module),
     )
 
 

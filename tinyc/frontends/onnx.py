@@ -44,10 +44,17 @@ RULES: dict[str, Rule] = {**QUANTIZE_RULES, **WEIGHT_RULES, **POOL_RULES, **ELEM
 _QUANTIZED_MARKS = ("QuantizeLinear", "DequantizeLinear", "QLinear", "QGemm")
 
 
-def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: Shapes | None = None) -> ModuleOp:
+APPROXIMATE_LAYERS = "approximate_layers"
+"""Attribute of a module that lists what is computed in integers where ONNX Runtime computes in float32; not there where nothing is."""
+
+
+def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: Shapes | None = None, approximate: bool = False) -> ModuleOp:
     """Module with one function `main` that computes the file's graph, all tensors in the file's own order of dimensions.
 
-    `folder` is where external data may lie, `shapes` replaces the shapes of inputs by name. Raises ModelError for a file that is damaged,
+    `folder` is where external data may lie, `shapes` replaces the shapes of inputs by name. With `approximate`, what ONNX Runtime computes
+    in float32 is computed in integers, and listed in the attribute `approximate_layers`; it is refused otherwise.
+
+    Raises ModelError for a file that is damaged,
     UsageError for shapes of inputs that do not exist, UnsupportedError with every node that cannot be taken.
     """
     graph = read_onnx(content, file, folder, shapes)
@@ -55,16 +62,20 @@ def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: S
         raise UnsupportedError(
             [Diagnostic(file, "model", "graph", "", "this is a float32 model, nothing in it is quantised", QUANTIZE_HINT)]
         )
-    module = ModuleOp([_import_graph(graph)])
+    approximate_layers: dict[int, str] | None = {} if approximate else None
+    module = ModuleOp([_import_graph(graph, approximate_layers)])
     module.attributes["source_sha256"] = StringAttr(hashlib.sha256(content).hexdigest())
     module.attributes["source_format"] = StringAttr("onnx")
     module.attributes["default_numerics"] = StringAttr(Profile.ONNXRUNTIME.value)
     module.attributes["input_names"] = ArrayAttr([StringAttr(value.name) for value in graph.inputs])
     module.attributes["output_names"] = ArrayAttr([StringAttr(name) for name in graph.outputs])
+    if approximate_layers:
+        names = [StringAttr(name) for _, name in sorted(approximate_layers.items())]
+        module.attributes[APPROXIMATE_LAYERS] = ArrayAttr(names)
     return module
 
 
-def _import_graph(graph: OnnxGraph) -> FuncOp:
+def _import_graph(graph: OnnxGraph, approximate_layers: dict[int, str] | None) -> FuncOp:
     diagnostics: list[Diagnostic] = []
     block = Block()
     states: dict[str, State] = {name: Known(array) for name, array in graph.constants.items()}
@@ -75,7 +86,7 @@ def _import_graph(graph: OnnxGraph) -> FuncOp:
             diagnostics.append(Diagnostic(graph.file, value.name, "input", refusal.attribute, refusal.reason, refusal.hint))
             states[value.name] = Unusable()
     for info in graph.nodes:
-        node = Node(graph, info, block, states)
+        node = Node(graph, info, block, states, approximate_layers)
         results: Sequence[State] = [Unusable()] * len(info.outputs)
         try:
             results = _import_node(node)

@@ -8,8 +8,9 @@ scale its result is wanted (`Pending`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -91,7 +92,7 @@ class Pending:
     `bounds` are those of activations behind the computation, None where there is none. ONNX Runtime computes in integers only where the
     quantisation implies these bounds, where nothing else reads the float32 value (`shared`), and where operands and result have the same
     type (`unsigned`: that of the operands, None where they differ). Elsewhere it computes in float32, as `emit_real` does; None where that
-    cannot be followed, because it depends on the order of additions.
+    cannot be followed, because it depends on the order of additions. `emit` is called again where several nodes quantise the value.
     """
 
     node: Node
@@ -125,12 +126,17 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Node:
-    """A node, the block that its ops go into, and the values read so far."""
+    """A node, the block that its ops go into, and the values read so far.
+
+    `approximate_layers` collects, by number, the names of the nodes that are computed by an integer rule where ONNX Runtime computes in
+    float32; None where such nodes are refused.
+    """
 
     graph: OnnxGraph
     info: OnnxNode
     block: Block
     states: Mapping[str, State]
+    approximate_layers: MutableMapping[int, str] | None = None
 
     @property
     def name(self) -> str:
@@ -140,6 +146,13 @@ class Node:
     def refuse(self, attribute: str, reason: str, hint: str = "") -> NoReturn:
         """Ends the rule; the node becomes a diagnostic."""
         raise Refused(attribute, reason, hint, self)
+
+    def approximate(self, reason: str, hint: str) -> None:
+        """Notes that an integer rule stands in for what ONNX Runtime computes in float32; refuses the node where that was not asked for."""
+        if self.approximate_layers is None:
+            way = "or use --approximate, which computes it in integers and may round otherwise"
+            self.refuse("", f"ONNX Runtime computes this layer in float32: {reason}", f"{hint}; {way}")
+        self.approximate_layers[self.info.index] = self.name
 
     # Attributes
 
@@ -321,7 +334,8 @@ class Node:
 def waiting(node: Node, shape: tuple[int, ...], emit: Callable[[Quantization], SSAValue], operands: Sequence[Activation]) -> Pending:
     """A computation on `operands` that ONNX Runtime has an 8-bit kernel for, and whose float32 form cannot be followed."""
     types = {operand.unsigned for operand in operands}
-    return Pending(node, shape, emit, None, types.pop() if len(types) == 1 else None)
+    # Nodes that quantise the result in the same way share it.
+    return Pending(node, shape, cache(emit), None, types.pop() if len(types) == 1 else None)
 
 
 Rule = Callable[[Node], State | Sequence[State]]

@@ -1,4 +1,4 @@
-"""Import rules of pools and means, and of their QOperator forms."""
+"""Import rules of pools and means, and of the QOperator forms of pools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import BoolAttr
 from xdsl.ir import SSAValue
 
 from tinyc.frontends.onnx_layout import channels_first, channels_last
-from tinyc.frontends.onnx_node import Activation, Node, Quantization, Rule, State, waiting
+from tinyc.frontends.onnx_node import Activation, Node, Quantization, Rule, State, axis_of, quantized_type, waiting
 from tinyc.frontends.onnx_window import FULL_RANGE, Emit, Window, result_types, unsigned_property, window
 from tinyc.ir.nn_base import integers, tensor_of
 from tinyc.ir.nn_shape import MeanOp, PadOp, ReshapeOp
@@ -148,10 +148,34 @@ def _qlinear_global_average_pool(node: Node) -> State:
     return Activation(emit(out), False, out.unsigned)
 
 
+def _reduce_mean(node: Node) -> State:
+    x = node.real(0)
+    listed = node.integers(1, "axes") if node.has(1) else node.attribute("axes", list, [])
+    if not listed and node.integer("noop_with_empty_axes", 0):
+        return x
+    node.approximate(
+        "a mean, in an order of additions that nothing specifies",
+        "use GlobalAveragePool, which has an 8-bit form; tinyc quantize makes it of a float model's means over rows and columns",
+    )
+    axes = sorted({axis_of(node, axis, len(x.shape)) for axis in listed} or range(len(x.shape)))
+    if not axes:
+        node.refuse("shape", "the mean of a scalar is not supported", "take the node out")
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    shape = kept if node.integer("keepdims", 1) else tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+
+    def emit(out: Quantization) -> SSAValue:
+        properties = {"axes": integers(axes), "keep_dims": BoolAttr.from_bool(True)}
+        made = node.add(MeanOp.create(operands=[x.value], properties=properties, result_types=[quantized_type(kept, out)]))
+        return _reshaped(node, made, shape)
+
+    return waiting(node, shape, emit, (x,))
+
+
 POOL_RULES: Mapping[str, Rule] = {
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_average_pool,
     "MaxPool": _max_pool,
+    "ReduceMean": _reduce_mean,
     "com.microsoft.QLinearAveragePool": _qlinear_average_pool,
     "com.microsoft.QLinearGlobalAveragePool": _qlinear_global_average_pool,
 }

@@ -118,7 +118,10 @@ def implied(bounds: tuple[float | None, float | None], out: Quantization) -> boo
 
 
 def _emitted(node: Node, state: Pending, out: Quantization) -> SSAValue:
-    """The result of what has waited, computed as ONNX Runtime does. Refuses what that does in float32, in an order that is unknown."""
+    """The result of what has waited, computed as ONNX Runtime does.
+
+    What that does in float32, in an order of additions that is unknown, is refused, or computed in integers if the user allows it.
+    """
     shared = state.shared or node.graph.uses[node.info.inputs[0]] > 1
     if state.unsigned == out.unsigned and not shared and implied(state.bounds, out):
         return state.emit(out)
@@ -131,7 +134,8 @@ def _emitted(node: Node, state: Pending, out: Quantization) -> SSAValue:
     else:
         reason = f"an activation with bounds {_shown(state.bounds)} follows, which its scale and zero point do not imply"
         hint = "quantise so that the range ends at the bounds (after ReLU: zero point -128), as tinyc quantize does"
-    state.node.refuse("", f"ONNX Runtime computes this layer in float32: {reason}", hint)
+    state.node.approximate(reason, hint)
+    return state.emit(out)
 
 
 def _shown(bounds: tuple[float | None, float | None]) -> str:

@@ -111,7 +111,7 @@ def _modern(model: onnx.ModelProto, file: str) -> tuple[onnx.ModelProto, int]:
         raise ModelError(f"{printable(file)}: opset {versions[0]} is unknown; the installed onnx package knows 1 to {newest}")
     try:
         if model.functions:
-            _check_expansion(model, file)
+            check_expansion(model, file)
             model = _inlined(model, versions[0])
         if versions[0] < OLDEST_OPSET:
             return version_converter.convert_version(model, CONVERTED_OPSET), CONVERTED_OPSET
@@ -133,7 +133,7 @@ def _inlined(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     return inliner.inline_local_functions(shape_inference.infer_shapes(model), True)
 
 
-def _check_expansion(model: onnx.ModelProto, file: str) -> None:
+def check_expansion(model: onnx.ModelProto, file: str) -> None:
     """Raises ModelError for functions that would be more than MAX_NODES nodes once they are inlined: a few calling each other suffice."""
     functions = {(function.domain, function.name): function for function in model.functions}
     counts: dict[tuple[str, str], int] = {}

@@ -37,10 +37,6 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "batch normalisation between quantised tensors is not supported",
         "fold it into the convolution before quantising, as ONNX Runtime's quant_pre_process and tinyc quantize do",
     ),
-    "ReduceMean": (
-        "ONNX Runtime computes means in float32, in an order of additions that nothing specifies",
-        "use GlobalAveragePool, which has an 8-bit form; tinyc quantize makes it of a float model's means over rows and columns",
-    ),
     "NonMaxSuppression": _POST_PROCESSING,
     "NonZero": _POST_PROCESSING,
     "TopK": _POST_PROCESSING,

@@ -266,9 +266,7 @@ def _real_weights(node: Node, position: int, x: Activation) -> KnownQuantized:
     state = node.state(position)
     if isinstance(state, KnownQuantized):
         if state.unsigned and not x.unsigned:
-            node.refuse(
-                "weights", "uint8 weights of int8 activations, which ONNX Runtime computes in float32", "quantise the weights to int8"
-            )
+            node.approximate("it has uint8 weights of int8 activations", "quantise the weights to int8")
         return state
     if isinstance(state, Known):
         node.refuse("weights", f"the weights are {state.array.dtype}, not quantised", QUANTIZE_HINT)

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, helper, inliner, numpy_helper, version_converter
 
 from tinyc.errors import ModelError, printable
+from tinyc.frontends.onnx_reader import check_expansion
 from tinyc.quantize.graph import Graph
 from tinyc.quantize.messages import first_line
 
@@ -34,6 +35,7 @@ def read_float_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = No
         raise ModelError(f"{shown}: is quantised already; `tinyc compile` takes it as it is")
     _read_external_data(model, path)
     try:
+        check_expansion(model, str(path))
         onnx.checker.check_model(model)
         model = _current(inliner.inline_local_functions(model), shown)
         model = _with_static_inputs(model, dict(shapes or {}), shown)

@@ -158,6 +158,8 @@ class MemoryReport:
     overlaps: tuple[OverlapReport, ...]
     remedies: tuple[Remedy, ...] | None = None
     """What was tried to go lower, best first; None where nothing was tried."""
+    approximate_layers: tuple[str, ...] = ()
+    """Names of the layers that the model's own runtime computes in float32, so that its results may differ."""
 
     @property
     def peak_layer(self) -> LayerReport:
@@ -191,6 +193,7 @@ def memory_report_from_json(data: Mapping[str, Any], where: str) -> MemoryReport
             buffers=tuple(BufferReport(**{**buffer, "shape": tuple(buffer["shape"])}) for buffer in data["buffers"]),
             overlaps=tuple(OverlapReport(**overlap) for overlap in data["overlaps"]),
             remedies=None if data["remedies"] is None else tuple(Remedy(**remedy) for remedy in data["remedies"]),
+            approximate_layers=tuple(str(name) for name in data["approximate_layers"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{where}: not a report of this version of tinyc ({type(error).__name__}: {error})") from error

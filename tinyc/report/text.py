@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from tinyc.errors import printable
 from tinyc.report.arena_map import map_row, marks
@@ -16,6 +17,8 @@ _HIGHEST = 6
 """Steps that are listed as the next obstacles."""
 PRICES = 3
 """Tensors whose channels are priced; the others save less."""
+_NAMES = 3
+"""Of a list of layers."""
 
 
 def _share(used: int, limit: int | None) -> str:
@@ -34,7 +37,7 @@ def summary_lines(report: MemoryReport) -> list[str]:
     stack = "not measured (no arm-none-eabi-gcc)" if ram.stack_bytes is None else f"{ram.stack_bytes:,} (deepest path of calls)"
     code = "not measured (no arm-none-eabi-gcc)" if flash.code_bytes is None else f"{flash.code_bytes:,}"
     peak = report.peak_layer
-    return [
+    lines = [
         f"network           {printable(report.name)} on {report.target}, numerics {report.numerics}",
         f"multiply-adds     {report.macs:,}",
         f"RAM bytes         {ram.total_bytes:,} {_share(ram.total_bytes, report.ram_limit_bytes)}",
@@ -47,6 +50,18 @@ def summary_lines(report: MemoryReport) -> list[str]:
         f"  code            {code}",
         f"peak              {peak.live_bytes:,} bytes in step {peak.step}: {step_text(peak)} {printable(peak.name, 60)}",
     ]
+    approximate = approximate_text(report.approximate_layers)
+    return [*lines, f"approximate       {approximate}"] if approximate else lines
+
+
+def approximate_text(layers: Sequence[str]) -> str:
+    """How many layers are computed otherwise than in ONNX Runtime, and which; empty for none."""
+    if not layers:
+        return ""
+    names = ", ".join(printable(name, 60) for name in layers[:_NAMES])
+    more = f" and {len(layers) - _NAMES} more" if len(layers) > _NAMES else ""
+    count = f"{len(layers)} layer{'s' if len(layers) != 1 else ''}"
+    return f"{count} that ONNX Runtime computes in float32, results may differ: {names}{more}"
 
 
 def report_text(report: MemoryReport) -> str:
