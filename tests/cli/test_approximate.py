@@ -66,11 +66,16 @@ def test_verify_tells_the_layers_and_the_distance(layer: str, capsys: pytest.Cap
     assert "note: approximate: 1 layer" in said.err
 
 
-@pytest.mark.parametrize("verb", ["check", "compile", "memory-report", "verify"])
+@pytest.mark.parametrize("verb", ["bench", "check", "compile", "memory-report", "pareto", "profile", "verify"])
 def test_the_flag_with_a_tflite_model_is_wrong_usage(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = ["-o", str(tmp_path / "build")] if verb == "compile" else []
-    assert run_cli([verb, str(TFLITE), "-t", "host", "--approximate", *output]) == 2
+    assert run_cli([verb, str(TFLITE), "-t", "cortex-m7", "--approximate", *output]) == 2
     assert "ONNX models" in capsys.readouterr().err
+
+
+def test_pareto_takes_the_flag_and_tells_the_layers(layer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["pareto", layer, "-t", "cortex-m7", "--no-count", "--approximate"]) == 0
+    assert "note: approximate: 1 layer" in capsys.readouterr().err
 
 
 def test_the_flag_with_a_build_folder_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
