@@ -11,6 +11,7 @@ import click
 from tinyc.api import load
 from tinyc.bench import Figures, bench_json, bench_text, measure_compiled
 from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes
+from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import TinycError, UsageError, printable
 from tinyc.targets import load_target, load_target_file
 
@@ -23,7 +24,7 @@ DEFAULT_TARGETS = ("cortex-m4", "cortex-m7")
 @click.option("--target-file", "target_files", type=click.Path(path_type=Path), multiple=True, help="TOML file of a target; repeatable.")
 @numerics_option
 @onnx_options
-@click.option("--optimize", type=click.Choice(["ram", "speed"]), default="ram", show_default=True, help="As for `tinyc compile`.")
+@click.option("--optimize", type=click.Choice(OPTIMIZE), default=OPTIMIZE[0], show_default=True, help="As for `tinyc compile`.")
 @click.option("--runner", type=click.Choice(["qemu", "unicorn"]), default="qemu", show_default=True, help="Where the C runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench_command(
