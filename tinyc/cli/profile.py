@@ -11,6 +11,7 @@ import click
 from tinyc.api import find_target, load
 from tinyc.cli.memory_report import read_report
 from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import UsageError
 from tinyc.profile import profile_build
 from tinyc.report.profile import ProfileReport
@@ -23,7 +24,7 @@ from tinyc.runners import load_inputs, random_inputs, read_description
 @target_options
 @numerics_option
 @onnx_options
-@click.option("--optimize", type=click.Choice(["ram", "speed"]), help="As for `tinyc compile`; for a model only.  [default: ram]")
+@click.option("--optimize", type=click.Choice(OPTIMIZE), help=f"As for `tinyc compile`; for a model only.  [default: {OPTIMIZE[0]}]")
 @click.option("--input", "input_path", type=click.Path(path_type=Path), help="npz archive with input_0, ...; the last sample is profiled.")
 @click.option("--seed", type=click.IntRange(min=0), help="Without --input: seed of the one random sample.  [default: 0]")
 @click.option("--format", "style", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="How to print it.")
@@ -58,7 +59,7 @@ def profile_command(
     target = find_target(target_name, target_file)
     loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
     note_approximate(loaded.approximate_layers)
-    compiled = loaded.compile(target, numerics=numerics, optimize=optimize or "ram", measure=False)
+    compiled = loaded.compile(target, numerics=numerics, optimize=optimize or OPTIMIZE[0], measure=False)
     with tempfile.TemporaryDirectory(prefix="tinyc-profile-") as folder:
         result = _profiled(compiled.write(Path(folder) / "build"), input_path, seed)
     _print(result, style)
