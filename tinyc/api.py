@@ -93,6 +93,7 @@ class Model:
         measure: bool = True,
         optimize: str = OPTIMIZE[0],
         planner: str = SOLVERS[0],
+        stream_input: bool = False,
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
         progress: Progress = no_progress,
@@ -102,13 +103,15 @@ class Model:
         `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
         pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (the least RAM),
         speed (the fewest instructions that the target's RAM allows, by an estimate) or balanced (hardly more than the least RAM, for most
-        of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact (tinyc[exact]). Raises UsageError,
-        UnsupportedError, PassError, DoesNotFitError, ToolError.
+        of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact (tinyc[exact]); with
+        `stream_input` the C takes its input row by row and keeps no more rows of it than it needs. Raises UsageError, UnsupportedError,
+        PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
         if optimize not in OPTIMIZE:
             raise UsageError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {printable(optimize)}")
-        options = CompileOptions(profile_of(numerics or self.default_numerics), name, keep_float_io, passes, measure, planner=planner)
+        profile = profile_of(numerics or self.default_numerics)
+        options = CompileOptions(profile, name, keep_float_io, passes, measure, planner=planner, stream_input=stream_input)
         request = Request(self.module, self.name, chosen, insertions, instruments)
         network = compile_optimized(request, options, optimize, progress)
         check_fit(network.report)

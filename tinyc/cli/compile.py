@@ -16,6 +16,7 @@ from tinyc.cli.options import (
     note_approximate,
     numerics_option,
     parse_shapes,
+    stream_input_option,
     target_options,
 )
 from tinyc.cli.pass_options import pass_options, take_pass_options
@@ -40,6 +41,7 @@ from tinyc.report.text import summary_lines
 @approximate_option
 @budget_options
 @click.option("--keep-float-io", is_flag=True, help="Keep QUANTIZE and DEQUANTIZE at a float32 boundary; the default is int8 in and out.")
+@stream_input_option
 @click.option("-p", "--passes", help="Pass pipeline instead of the default one, e.g. 'a,b{option=value}'; see `tinyc passes`.")
 @click.option(
     "--planner",
@@ -66,6 +68,7 @@ def compile_command(
     flash_bytes: int | None,
     optimize: str | None,
     keep_float_io: bool,
+    stream_input: bool,
     passes: str | None,
     planner: str,
     no_measure: bool,
@@ -82,7 +85,7 @@ def compile_command(
     loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout, approximate)
     note_approximate(loaded.approximate_layers)
     if options.stop_after is not None:
-        choices = CompileOptions(profile_of(numerics or loaded.default_numerics), name, keep_float_io, passes)
+        choices = CompileOptions(profile_of(numerics or loaded.default_numerics), name, keep_float_io, passes, stream_input=stream_input)
         module = loaded.module.clone()
         run_passes(module, insert_passes(pipeline(choices), options.inserted()), options.instruments())
         click.echo(print_module(module, options.print_weights), nl=False)
@@ -97,6 +100,7 @@ def compile_command(
             measure=not no_measure,
             optimize=optimize or ("balanced" if ram_bytes is None else "speed"),
             planner=planner,
+            stream_input=stream_input,
             insertions=options.inserted(),
             instruments=options.instruments(),
             progress=progress,

@@ -58,6 +58,15 @@ def note_approximate(layers: Sequence[str], model: Path | None = None) -> None:
         click.echo(f"note: {of}approximate: {approximate_text(layers)}", err=True)
 
 
+def stream_input_option(command: Decorated) -> Decorated:
+    """`--stream-input`."""
+    return click.option(
+        "--stream-input",
+        is_flag=True,
+        help="The C takes the image row by row (NAME_begin, NAME_push_row), so that no memory holds all of it.",
+    )(command)
+
+
 def onnx_options(command: Decorated) -> Decorated:
     """`--shape NAME=SIZES`, `--input-layout` and `--approximate`."""
     command = layout_option(approximate_option(command))

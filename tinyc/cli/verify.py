@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, stream_input_option, target_options
 from tinyc.errors import UsageError
 from tinyc.runners import RUNNERS
 from tinyc.verify import verify
@@ -24,6 +24,7 @@ from tinyc.verify import verify
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="npz archive with input_0, ..., instead of random inputs.")
 @click.option("--keep-float-io", is_flag=True, help="Verify the network with its float32 boundary.")
+@stream_input_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify_command(
     model: Path,
@@ -38,6 +39,7 @@ def verify_command(
     seed: int,
     input_file: Path | None,
     keep_float_io: bool,
+    stream_input: bool,
     as_json: bool,
 ) -> None:
     """Compile MODEL, run the C in an emulator, and compare every output byte with the interpreter.
@@ -60,6 +62,7 @@ def verify_command(
         seed=seed,
         input_file=input_file,
         keep_float_io=keep_float_io,
+        stream_input=stream_input,
         shapes=parse_shapes(shapes) or None,
         layout=layout,
         approximate=approximate,

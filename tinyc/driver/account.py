@@ -22,7 +22,7 @@ from tinyc.report.memory import (
 )
 from tinyc.targets import Target
 
-_PRIVATE = ("scratch", "accumulator", "ring")
+_PRIVATE = ("scratch", "accumulator", "ring", "input_ring", "counters", "state")
 
 
 def integer_attribute(module: ModuleOp, name: str) -> int:

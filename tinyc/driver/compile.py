@@ -9,7 +9,7 @@ from typing import Any
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
-from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files, with_stack_bound
+from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files, entry_point, with_stack_bound
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.names import c_prefix
 from tinyc.backends.cortexm.program import call_function, step_function
@@ -69,8 +69,9 @@ def compile_module(
     )
     arena_bytes = integer_attribute(scheduled, "arena_bytes")
     files = emit_files(scheduled, regions, arena_bytes, emit_options)
+    entry = entry_point(name, any(region.rows for region in regions))
     if options.measure and not target.is_host:
-        measured = measure(files, name, target)
+        measured = measure(files, name, entry, target)
         if measured is not None:
             report = replace(
                 report,
@@ -79,7 +80,7 @@ def compile_module(
             )
             if must_fit:
                 check_fit(report)
-    files[f"{name}.h"] = with_stack_bound(files[f"{name}.h"], name, report.ram.stack_bytes)
+    files[f"{name}.h"] = with_stack_bound(files[f"{name}.h"], name, entry, report.ram.stack_bytes)
     files["report.json"] = report_json(report, target, regions, files, emit_options, call_records(scheduled, name))
     return CompiledNetwork(name, files, report, scheduled, times)
 
@@ -120,8 +121,8 @@ def call_records(module: ModuleOp, prefix: str) -> list[dict[str, Any]]:
     records = []
     for number, step in enumerate(steps_of(module)):
         for index, call in enumerate(step.calls):
-            functions = [call_function(prefix, number, index, len(step.calls))]
-            if len(step.calls) > 1 and call is step.calls[-1]:
+            functions = [call_function(prefix, number, index, step)]
+            if len(step.calls) > 1 and call is step.calls[-1] and step.pushed_input is None:
                 functions.append(step_function(prefix, number))
             record = {"step": number, "name": call.layer.data, "op": call.op.data, "kernel": decode_kernel(call.kernel).family}
             records.append({**record, "macs": int(call.macs.value.data), "functions": functions})
@@ -162,6 +163,7 @@ def _region_json(region: Region) -> dict[str, Any]:
         **({"layout": region.layout} if region.layout else {}),
         "offset": region.offset,
         "bytes": region.bytes,
+        **({"rows": region.rows, "row_bytes": region.row_bytes} if region.rows else {}),
         "scale": scale,
         "zero_point": zero_point,
     }

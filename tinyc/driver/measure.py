@@ -17,15 +17,15 @@ _SUFFIX = re.compile(r"\.(constprop|isra|part|cold)(\.\d+)?$")
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes: code in flash, static RAM (.data and .bss, expected 0), and the deepest stack of any path of calls below NAME_invoke."""
+    """Bytes: code in flash, static RAM (.data and .bss, expected 0), and the deepest stack of any path of calls below the entry point."""
 
     code_bytes: int
     static_bytes: int
     stack_bytes: int
 
 
-def measure(files: Mapping[str, str], name: str, target: Target) -> Measured | None:
-    """Compiles NAME.c for `target` and reads section sizes and stack use; None where arm-none-eabi-gcc is not installed.
+def measure(files: Mapping[str, str], name: str, entry: str, target: Target) -> Measured | None:
+    """Compiles NAME.c for `target` and reads section sizes and stack use of `entry`; None where arm-none-eabi-gcc is not installed.
 
     Raises ToolError where the compiler is there but refuses the code.
     """
@@ -42,7 +42,7 @@ def measure(files: Mapping[str, str], name: str, target: Target) -> Measured | N
         (built,) = gcc.compile([source], Path(folder) / "objects", target.gcc_flags, flags)
         (size,) = gcc.sizes([built])
         graph = next((Path(folder) / "objects").glob("*.ci"), None)
-        stack = deepest_stack(graph.read_text(encoding="utf-8"), f"{name}_invoke") if graph else 0
+        stack = deepest_stack(graph.read_text(encoding="utf-8"), entry) if graph else 0
     return Measured(size.text + size.rodata, size.data + size.bss, stack)
 
 

@@ -8,6 +8,7 @@ from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.size_im2col import SizeIm2col
 from tinyc.backends.cortexm.widen_weights import WidenWeights
+from tinyc.errors import UsageError
 from tinyc.numerics.profile import Profile
 from tinyc.passes.plan_memory import PlanMemory
 from tinyc.passes.registry import parse_passes
@@ -33,12 +34,16 @@ class CompileOptions:
     """Instructions that a byte of such weights must save."""
     planner: str = PlanMemory.solver
     """Which solver gives buffers their offsets: greedy or exact."""
+    stream_input: bool = False
+    """Whether the C takes its input row by row instead of as a whole in the arena."""
 
 
 def default_pipeline(options: CompileOptions) -> str:
     """The passes of `tinyc compile` as text."""
     profile = options.numerics.value
     strip = [] if options.keep_float_io else ["strip-io-quantization"]
+    streaming = [f"budget={options.stream_budget}"] if options.stream_budget else []
+    streaming += ["input=true"] if options.stream_input else []
     widening = [f"growth={options.growth}"] if options.growth != WidenWeights.growth else []
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
     planning = f"{{solver={options.planner}}}" if options.planner != PlanMemory.solver else ""
@@ -52,7 +57,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "eliminate-dead-code",
         "order-operators",
         f"select-kernels{{numerics={profile}}}",
-        f"stream-rows{{budget={options.stream_budget}}}" if options.stream_budget else "stream-rows",
+        f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",
         "merge-rows",
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
@@ -63,5 +68,7 @@ def default_pipeline(options: CompileOptions) -> str:
 
 
 def pipeline(options: CompileOptions) -> list[ModulePass]:
-    """The passes to run. Raises UsageError for a bad `passes` text."""
+    """The passes to run. Raises UsageError for a bad `passes` text, or one that leaves no room for another option."""
+    if options.passes is not None and options.stream_input:
+        raise UsageError("with passes of your own, write stream-rows{input=true} there instead of --stream-input")
     return parse_passes(options.passes if options.passes is not None else default_pipeline(options))

@@ -34,8 +34,13 @@ from tinyc.ir.nn_base import require
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import RowAccess
 
-BUFFER_KINDS = ("input", "output", "tensor", "ring", "scratch", "accumulator")
-"""What a buffer is for. An input or output of the network that is also something else is `input` or `output`."""
+BUFFER_KINDS = ("input", "input_ring", "output", "tensor", "ring", "scratch", "accumulator", "counters", "state")
+"""What a buffer is for. An input or output of the network that is also something else is `input` or `output`.
+
+An `input_ring` holds some rows of an input that the caller pushes one by one into the first step; `state` and `counters` are what the
+network remembers between two pushes: how many rows it was given, and how far each call of that step has come.
+"""
+COUNTER_BYTES = 4
 CALL_FORMS = ("row", "reduction", "tensor", "in_place")
 
 
@@ -229,13 +234,18 @@ class CallOp(IRDLOperation):
 
 @irdl_op_definition
 class StreamOp(IRDLOperation):
-    """A step: its calls in topological order; the last one's output is what the step produces."""
+    """A step: its calls in topological order; the last one's output is what the step produces.
+
+    A step that reads an `input_ring` is driven by the caller, who pushes the rows of the input one by one: after each, all calls go as far
+    as they can. What it must remember between two rows lies in the buffers that it `keeps`: one of kind `state`, one of kind `counters`.
+    """
 
     name = "mcu.stream"
+    kept = var_operand_def(BUFFER)
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = "$body attr-dict"
+    assembly_format = "(`keeps` `(` $kept^ `)`)? $body attr-dict"
 
     @staticmethod
     def make(calls: Sequence[CallOp]) -> StreamOp:
@@ -246,6 +256,38 @@ class StreamOp(IRDLOperation):
     def calls(self) -> tuple[CallOp, ...]:
         """The calls in order."""
         return tuple(operation for operation in self.body.block.ops if isinstance(operation, CallOp))
+
+    @property
+    def pushed_input(self) -> BufferOp | None:
+        """The ring of input rows that drives this step, if one does."""
+        read = (buffer_of(value) for call in self.calls for value in call.inputs)
+        return next((buffer for buffer in read if buffer.kind.data == "input_ring"), None)
+
+    @property
+    def counters(self) -> int:
+        """How many numbers a pushed step remembers: rows of the input and of each call's output, rows that each reduction has taken."""
+        return 1 + len(self.calls) + sum(call.form.data == "reduction" for call in self.calls)
+
+    def _verify_pushed(self) -> None:
+        kept = {buffer.kind.data: buffer for buffer in map(buffer_of, self.kept)}
+        if self.pushed_input is None:
+            require(not kept, "only a step that reads an input_ring keeps buffers")
+            return
+        require(len(self.kept) == 2 and set(kept) == {"state", "counters"}, "a step that reads an input_ring keeps a state and counters")
+        wanted = COUNTER_BYTES * self.counters
+        require(kept["counters"].size_bytes >= wanted, f"counters must have {wanted} bytes, but have {kept['counters'].size_bytes}")
+        require(kept["state"].size_bytes >= COUNTER_BYTES, f"state must have {COUNTER_BYTES} bytes")
+        produced = {buffer_of(call.output) for call in self.calls}
+        for call in self.calls:
+            require(call.form.data in ("row", "reduction"), f"{call.layer.data} needs its whole input, but rows are pushed one by one")
+            for value in call.inputs:
+                buffer = buffer_of(value)
+                known = buffer is self.pushed_input or buffer in produced
+                require(known, f"{call.layer.data} reads {buffer.layer.data}, which does not come from the pushed rows")
+        previous = self.prev_op
+        while previous is not None:
+            require(not isinstance(previous, StreamOp), "rows are pushed into the first step")
+            previous = previous.prev_op
 
     def verify_(self) -> None:
         operations = tuple(self.body.block.ops)
@@ -265,6 +307,7 @@ class StreamOp(IRDLOperation):
         for buffer in produced[:-1]:
             users = {use.operation.parent_op() for use in buffer.result.uses if isinstance(use.operation, CallOp)}
             require(users <= {self}, f"the inner buffer {buffer.layer.data} of a stream is used outside it")
+        self._verify_pushed()
 
 
 def buffer_of(value: SSAValue) -> BufferOp:

@@ -46,8 +46,15 @@ def stream_call(call: CallOp, ids: Mapping[BufferOp, int]) -> StreamCall:
 
 
 def trace_step(step: StreamOp, ids: Mapping[BufferOp, int]) -> Trace:
-    """Replays one step."""
-    return replay([stream_call(call, ids) for call in step.calls])
+    """Replays one step; pushed rows of an input come when they are asked for."""
+    pushed = step.pushed_input
+    supply = [] if pushed is None else [input_supply(pushed, ids)]
+    return replay([*supply, *(stream_call(call, ids) for call in step.calls)])
+
+
+def input_supply(buffer: BufferOp, ids: Mapping[BufferOp, int]) -> StreamCall:
+    """The caller who supplies the rows of the input `buffer`, as a call that reads nothing."""
+    return StreamCall((), ids[buffer], int(buffer.rows.value.data), int(buffer.row_bytes.value.data))
 
 
 def buffers_of_step(step: StreamOp) -> list[BufferOp]:
@@ -61,6 +68,8 @@ def buffers_of_step(step: StreamOp) -> list[BufferOp]:
             *([call.accumulator] if call.accumulator else []),
         ):
             found[buffer_of(value)] = None
+    for value in step.kept:
+        found[buffer_of(value)] = None
     return list(found)
 
 
@@ -108,6 +117,9 @@ def _lives(buffers: Sequence[BufferOp], touched: Sequence[Sequence[int]]) -> tup
         if buffer.kind.data == "input":
             # The caller fills inputs before the first step; -1 tells them from what the first step writes.
             life = replace(life, first=-1)
+        if buffer.kind.data == "state":
+            # It is there before the first row, and tells after the last step that there is nothing more to push.
+            life = replace(life, first=-1, last=last_step)
         if buffer.kind.data == "output":
             life = replace(life, last=last_step)
         lives.append(life)

@@ -21,6 +21,8 @@ class SegmentCall:
     scratch_bytes: int
     accumulator_bytes: int
     streamable: bool
+    supplied: bool = False
+    """Whether this is no call but the rows of the network's input as the caller supplies them: it costs nothing and is no step alone."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def segment(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], begi
     for buffer in dying:
         gap = safe_gap(trace, buffer, result) if size else 0
         best = min(best, total - buffers[buffer].size + _extent(buffers[buffer].size, size, gap))
-    price = sum(entry.call.output_rows * entry.call.output_row_bytes for entry in part) if len(part) > 1 else 0
+    rows = [entry.call for entry in part if not entry.supplied]
+    price = sum(call.output_rows * call.output_row_bytes for call in rows) if len(part) > 1 else 0
     return Segment(begin, end, staying + best + own, price)
 
 
@@ -90,13 +93,16 @@ MOST_STREAMED_ROWS = 300_000
 def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int, budget: int = 0) -> list[Segment]:
     """The segmentation with the least price among those whose peak is at most `budget` bytes, or the least there is if that is more.
 
-    `longest` bounds the calls of one stream, MOST_ROWS its rows and MOST_STREAMED_ROWS the time: what comes after is not streamed.
+    `longest` bounds the calls of one stream, MOST_ROWS its rows and MOST_STREAMED_ROWS the time: what comes after is not streamed. The
+    supply of an input, which can only be the first of `calls`, does not count as a call. Raises ValueError where the calls that read a
+    supplied input cannot run as one stream; without one there is always an answer.
     """
     count = len(calls)
     rows_left = MOST_STREAMED_ROWS
     edges: list[list[Segment]] = [[] for _ in range(count + 1)]
     for begin in range(count):
-        for end in range(begin + 1, min(count, begin + longest) + 1):
+        supplied = calls[begin].supplied
+        for end in range(begin + 1 + supplied, min(count, begin + longest + supplied) + 1):
             if end > begin + 1 and not (calls[end - 1].streamable and calls[begin].streamable):
                 break
             rows = sum(rows_of(entry.call) for entry in calls[begin:end]) if end > begin + 1 else 0
@@ -106,10 +112,14 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
             found = segment(calls, buffers, begin, end)
             if found is not None:
                 edges[end].append(found)
-    bottleneck = [0] * (count + 1)
+    bottleneck: list[int | None] = [0] + [None] * count
     for end in range(1, count + 1):
-        bottleneck[end] = min(max(bottleneck[edge.begin], edge.peak_bytes) for edge in edges[end])
-    limit = max(bottleneck[count], budget)
+        known = [(before, edge.peak_bytes) for edge in edges[end] if (before := bottleneck[edge.begin]) is not None]
+        bottleneck[end] = min((max(peaks) for peaks in known), default=None)
+    least = bottleneck[count]
+    if least is None:
+        raise ValueError("the calls that read the supplied input cannot run as one stream")
+    limit = max(least, budget)
     price: list[int | None] = [0] + [None] * count
     via: list[Segment | None] = [None] * (count + 1)
     for end in range(1, count + 1):
@@ -117,8 +127,8 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
             before = price[edge.begin]
             if edge.peak_bytes > limit or before is None:
                 continue
-            known = price[end]
-            if known is None or before + edge.price < known:
+            cheapest = price[end]
+            if cheapest is None or before + edge.price < cheapest:
                 price[end], via[end] = before + edge.price, edge
     path = []
     position = count

@@ -2,46 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 
-from tinyc.errors import PassError
+from tinyc.errors import PassError, UnsupportedError
 from tinyc.ir.edit import detach, erase
-from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, buffer_of, number
-from tinyc.ir.schedule import build_schedule, stream_call, trace_step, views_of
-from tinyc.memory.segments import SegmentBuffer, SegmentCall, choose_segments
+from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, buffer_of, number
+from tinyc.ir.schedule import Schedule, build_schedule, input_supply, stream_call, trace_step, views_of
+from tinyc.memory.segments import Segment, SegmentBuffer, SegmentCall, choose_segments
+from tinyc.passes.streamable_input import refuse_segments, streamable_input
 
 
 @dataclass(frozen=True)
 class StreamRows(ModulePass):
-    """Run chains of calls row by row where the peak is above `budget` bytes; `longest` bounds the calls of a stream, 1 is none."""
+    """Run chains of calls row by row where the peak is above `budget` bytes; `longest` bounds the calls of a stream, 1 is none.
+
+    With `input`, the caller pushes the network's input row by row into the first step, and only some of its rows are ever in memory.
+    """
 
     name = "stream-rows"
     longest: int = 12
     budget: int = 0
+    input: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         schedule = build_schedule(op)
-        if any(len(step.calls) != 1 for step in schedule.steps):
+        if any(len(step.calls) != 1 or step.kept for step in schedule.steps):
             raise PassError("stream-rows expects steps of one call each; it has run already")
-        if not schedule.steps or self.longest <= 1:
+        pushed = streamable_input(schedule) if self.input else None
+        if not schedule.steps or (self.longest <= 1 and pushed is None):
             return
         ids = {buffer: index for index, buffer in enumerate(schedule.buffers)}
-        calls = [_segment_call(step.calls[0], ids) for step in schedule.steps]
-        count = len(calls)
-        buffers = []
-        for buffer, life in zip(schedule.buffers, schedule.lives, strict=True):
-            last = count if buffer.kind.data == "output" else life.last
-            private = buffer.kind.data in ("scratch", "accumulator")
-            # Scratch and accumulators are counted with their call.
-            buffers.append(SegmentBuffer(0 if private else life.size, life.first, last, bool(views_of(buffer))))
-        for segment in choose_segments(calls, buffers, self.longest, self.budget):
-            if segment.end - segment.begin > 1:
-                _merge(schedule.steps[segment.begin : segment.end], ids)
+        segments = _segments(schedule, pushed, ids, self.longest, self.budget)
+        if pushed is not None:
+            pushed.properties["kind"] = StringAttr("input_ring")
+        for segment in segments:
+            steps = schedule.steps[segment.begin : segment.end]
+            if pushed is not None and segment.begin == 0:
+                _keep_state(op, _merge(steps, ids))
+            elif len(steps) > 1:
+                _merge(steps, ids)
+
+
+def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp, int], longest: int, budget: int) -> list[Segment]:
+    """The chosen segments of the schedule's steps. Raises UnsupportedError where the calls that read `pushed` cannot be one stream."""
+    # The caller who supplies the rows of the input stands before the first call.
+    supply = [] if pushed is None else [SegmentCall(input_supply(pushed, ids), 0, 0, True, supplied=True)]
+    shift = len(supply)
+    calls = [*supply, *(_segment_call(step.calls[0], ids) for step in schedule.steps)]
+    buffers = []
+    for buffer, life in zip(schedule.buffers, schedule.lives, strict=True):
+        last = len(schedule.steps) if buffer.kind.data == "output" else life.last
+        # Scratch and accumulators are counted with their call.
+        size = 0 if buffer.kind.data in ("scratch", "accumulator") else life.size
+        buffers.append(SegmentBuffer(size, life.first + shift, last + shift, bool(views_of(buffer))))
+    try:
+        found = choose_segments(calls, buffers, longest, budget)
+    except ValueError as error:
+        assert pushed is not None
+        raise UnsupportedError([refuse_segments(schedule, pushed, longest)]) from error
+    return [Segment(max(0, entry.begin - shift), entry.end - shift, entry.peak_bytes, entry.price) for entry in found]
 
 
 def _segment_call(call: CallOp, ids: Mapping[BufferOp, int]) -> SegmentCall:
@@ -50,7 +74,7 @@ def _segment_call(call: CallOp, ids: Mapping[BufferOp, int]) -> SegmentCall:
     return SegmentCall(stream_call(call, ids), scratch, accumulator, call.form.data in ("row", "reduction"))
 
 
-def _merge(steps: tuple[StreamOp, ...], ids: Mapping[BufferOp, int]) -> None:
+def _merge(steps: Sequence[StreamOp], ids: Mapping[BufferOp, int]) -> StreamOp:
     """Makes one stream of `steps`; inner buffers become rings, and one scratch buffer, the largest, serves all calls."""
     calls = [step.calls[0] for step in steps]
     scratches = [buffer_of(call.scratch) for call in calls if call.scratch]
@@ -71,4 +95,14 @@ def _merge(steps: tuple[StreamOp, ...], ids: Mapping[BufferOp, int]) -> None:
     for buffer, slots in trace_step(merged, ids).slots.items():
         ring = next(op for op, index in ids.items() if index == buffer)
         ring.properties["slots"] = number(slots)
-        ring.properties["kind"] = StringAttr("ring")
+        if ring.kind.data != "input_ring":
+            ring.properties["kind"] = StringAttr("ring")
+    return merged
+
+
+def _keep_state(module: ModuleOp, step: StreamOp) -> None:
+    """Gives the step into which rows are pushed the buffers that it needs between two of them."""
+    state = BufferOp.make("state", "pushed_rows", 1, COUNTER_BYTES)
+    counters = BufferOp.make("counters", "rows_done", 1, COUNTER_BYTES * step.counters)
+    module.body.block.insert_ops_before([state, counters], step)
+    step.operands = [state.result, counters.result]

@@ -30,7 +30,7 @@ _CLONE = re.compile(r"\.(constprop|isra|part|cold|lto_priv)(\.\d+)?")
 def static_owners(origins: Mapping[int, Origin], name: str, layers: Sequence[LayerRecord]) -> dict[int, int]:
     """Owner of each instruction that has one wherever it is called from, by address."""
     owner_of = {function: number + 1 for number, layer in enumerate(layers) for function in layer.functions}
-    owner_of[f"{name}_invoke"] = NETWORK
+    owner_of |= {f"{name}_{function}": NETWORK for function in ("invoke", "begin", "push_row")}
     owners = {}
     for address, origin in origins.items():
         known = (owner_of.get(_CLONE.sub("", function)) for function in origin.functions)

@@ -25,7 +25,8 @@ SIZE_LIMIT: Final = 2**31
 class TensorRegion:
     """One input or output: `bytes` bytes at `offset` in the arena, dense and row-major, of `shape` and `dtype` (a key of DTYPES).
 
-    `scale` and `zero_point` are its quantisation; None where it has none.
+    `scale` and `zero_point` are its quantisation; None where it has none. An input that is pushed row by row has `rows` rows of `row_bytes`
+    bytes, and `offset` and `bytes` are those of the memory that keeps some of them; for all others both are 0.
     """
 
     name: str
@@ -35,6 +36,8 @@ class TensorRegion:
     bytes: int
     scale: float | None
     zero_point: int | None
+    rows: int = 0
+    row_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,16 @@ class BuildDescription:
     def macro(self) -> str:
         """Prefix of the macros in the network's header."""
         return self.name.upper()
+
+    @property
+    def pushed(self) -> TensorRegion | None:
+        """The input, where the C takes it row by row; None where all inputs lie in the arena."""
+        return self.inputs[0] if self.inputs[0].rows else None
+
+    @property
+    def entry_point(self) -> str:
+        """The C function that computes."""
+        return f"{self.name}_{'push_row' if self.pushed else 'invoke'}"
 
 
 def read_description(build_dir: Path) -> BuildDescription:
@@ -95,7 +108,7 @@ def read_description(build_dir: Path) -> BuildDescription:
         sources=reader.sources(top, build_dir),
         arena_bytes=arena_bytes,
         arena_align=arena_align,
-        inputs=reader.regions(top, "inputs", arena_bytes),
+        inputs=reader.inputs(top, arena_bytes),
         outputs=reader.regions(top, "outputs", arena_bytes),
     )
 
@@ -151,6 +164,12 @@ class _Reader:
             raise self.wrong("`sources` must name at least one .c file", top["sources"])
         return tuple(paths)
 
+    def inputs(self, top: dict[str, Any], arena_bytes: int) -> tuple[TensorRegion, ...]:
+        found = self.regions(top, "inputs", arena_bytes)
+        if len(found) > 1 and any(region.rows for region in found):
+            raise self.wrong("`inputs` must be a single one where rows are pushed", len(found))
+        return found
+
     def regions(self, top: dict[str, Any], key: str, arena_bytes: int) -> tuple[TensorRegion, ...]:
         return tuple(self.region(entry, f"{key}[{index}]", arena_bytes) for index, entry in enumerate(self.entries(top, key)))
 
@@ -163,7 +182,12 @@ class _Reader:
         if not isinstance(shape, list) or not all(isinstance(size, int) and 0 < size < SIZE_LIMIT for size in shape):
             raise self.wrong(f"`{what}.shape` must be an array of positive whole numbers", shape)
         offset, size = self.number(table, "offset", f"{what}.offset", 0), self.number(table, "bytes", f"{what}.bytes", 1)
-        if size != math.prod(shape) * DTYPES[dtype].itemsize:
+        rows = row_bytes = 0
+        if "rows" in table and what.startswith("inputs"):
+            rows, row_bytes = self.number(table, "rows", f"{what}.rows", 1), self.number(table, "row_bytes", f"{what}.row_bytes", 1)
+            if rows * row_bytes != math.prod(shape) * DTYPES[dtype].itemsize:
+                raise self.wrong(f"`{what}.rows` times `row_bytes` must be the size of {dtype} of shape {tuple(shape)}", rows * row_bytes)
+        elif size != math.prod(shape) * DTYPES[dtype].itemsize:
             raise self.wrong(f"`{what}.bytes` must be the size of {dtype} of shape {tuple(shape)}", size)
         if offset + size > arena_bytes:
             raise self.wrong(f"`{what}` must end inside the arena of {arena_bytes} bytes", offset + size)
@@ -180,4 +204,6 @@ class _Reader:
             bytes=size,
             scale=None if scale is None else float(scale),
             zero_point=zero_point,
+            rows=rows,
+            row_bytes=row_bytes,
         )

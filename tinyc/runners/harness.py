@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tinyc.errors import ToolError, printable
-from tinyc.runners.base import RunnerError
+from tinyc.runners.base import DTYPES, RunnerError
 from tinyc.runners.description import BuildDescription
 from tinyc.toolchains.process import ToolOutput, first_error_lines
 from tinyc.toolchains.runtime_files import render_runtime, runtime_directory
@@ -100,6 +100,8 @@ def write_harness(description: BuildDescription, work_dir: Path, runtime_sources
         arena_align=description.arena_align,
         guard_bytes=guard_bytes(description),
         inputs=description.inputs,
+        pushed=description.pushed,
+        row_offset=row_offset(description),
         outputs=description.outputs,
         input_file=INPUT_FILE,
         output_file=OUTPUT_FILE,
@@ -139,7 +141,7 @@ def interpret(output: ToolOutput, description: BuildDescription, symbols: Mappin
     `symbols` (address by name) turns the place of a fault into a function; it may be empty.
     """
     report = _report_line(output.stdout)
-    function = f"{description.name}_invoke"
+    function = description.entry_point
     if report is None:
         if output.returncode < 0:
             raise RunnerError(
@@ -176,6 +178,36 @@ def _report_line(stdout: str) -> dict[str, Any] | None:
                 return None
             return report if isinstance(report, dict) else None
     return None
+
+
+def row_offset(description: BuildDescription) -> int:
+    """Bytes before a row that is pushed: rows of bytes lie at an odd address, to show that any will do."""
+    return DTYPES[description.inputs[0].dtype].itemsize
+
+
+def calls_of_sample(description: BuildDescription) -> int:
+    """How often a sample calls into the network: once, or where rows are pushed to begin and for each row."""
+    return 1 if description.pushed is None else 1 + description.pushed.rows
+
+
+def counts_of_samples(
+    counts: Sequence[int], description: BuildDescription, samples: int, who: str
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Instructions of each sample from those of all calls into the network, and notes on them.
+
+    Raises ToolError naming `who` counted where these are not the calls of `samples` samples.
+    """
+    calls = calls_of_sample(description)
+    if len(counts) != samples * calls:
+        raise ToolError(f"{who} saw {len(counts)} calls of the network instead of {samples * calls}")
+    totals = tuple(sum(counts[start : start + calls]) for start in range(0, len(counts), calls))
+    notes = []
+    if len(set(totals)) > 1:
+        notes.append(f"instructions differ between samples: from {min(totals)} to {max(totals)}; the number is the last sample's")
+    if description.pushed is not None:
+        *earlier, last = counts[1 - calls :]
+        notes.append(f"of these, pushing the last row takes {last} instructions, any earlier one at most {max(earlier, default=0)}")
+    return totals, tuple(notes)
 
 
 def _fault_text(report: Mapping[str, int], symbols: Mapping[str, int]) -> str:

@@ -41,7 +41,7 @@ def run_on_host(description: BuildDescription, samples: Samples, work_dir: Path,
     try:
         output = execute(command, cwd=work_dir, timeout_seconds=options.timeout_seconds)
     except ToolTimeoutError as error:
-        raise RunnerError(f"{description.name}_invoke did not end within {options.timeout_seconds:g} seconds on the host") from error
+        raise RunnerError(f"{description.entry_point} did not end within {options.timeout_seconds:g} seconds on the host") from error
     report = interpret(output, description, {}, "the host program")
     stack_bytes = -1 if options.sanitize else report["stack_bytes"]
     checked = "checked by AddressSanitizer and UndefinedBehaviorSanitizer; neither instructions nor stack are measured"

@@ -39,7 +39,10 @@ def link_for_part(build_dir: Path, target: Target, work_dir: Path | None = None,
     folder, _ = prepare_work_dir(build_dir, f"link-{target.name}", work_dir)
     gcc = find_gcc_arm()
     main = folder / "main.c"
-    main.write_text(render_runtime("part/main.c.j2", name=description.name, macro=description.macro), encoding="utf-8")
+    main.write_text(
+        render_runtime("part/main.c.j2", name=description.name, macro=description.macro, pushed=description.pushed is not None),
+        encoding="utf-8",
+    )
     script = folder / "part.ld"
     script.write_text(linker_script(part_memory(target), stack_bytes), encoding="utf-8")
     include = f"-I{description.directory.resolve()}"

@@ -10,7 +10,7 @@ from tinyc.errors import ToolError
 from tinyc.runners.base import RunnerError, RunOptions, RunResult
 from tinyc.runners.description import BuildDescription
 from tinyc.runners.emulated import ELF_FILE, build_for_machine, machine_for
-from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, interpret
+from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, counts_of_samples, interpret
 from tinyc.runners.io import Samples, decode_outputs
 from tinyc.toolchains.arm import find_arm_toolchain
 from tinyc.toolchains.native import find_native_compiler
@@ -42,15 +42,14 @@ def run_on_qemu(description: BuildDescription, samples: Samples, work_dir: Path,
     if plugin is not None:
         begin, end = symbols["tinyc_profile_begin"], symbols["tinyc_profile_end"]
         command += ("-plugin", f"./{PLUGIN_FILE},begin={begin:#x},end={end:#x},out={COUNT_FILE}")
-    output = _emulate(command, work_dir, description.name, options.timeout_seconds)
+    output = _emulate(command, work_dir, description.entry_point, options.timeout_seconds)
     if plugin is not None and output.returncode != 0 and not output.stdout and "plugin" in output.stderr.lower():
         notes = (f"instructions were not counted: QEMU does not take the plug-in: {output.stderr.strip().splitlines()[0]}",)
         command, plugin = plain, None
-        output = _emulate(command, work_dir, description.name, options.timeout_seconds)
+        output = _emulate(command, work_dir, description.entry_point, options.timeout_seconds)
     report = interpret(output, description, symbols, "QEMU")
-    counts = _read_counts(work_dir, samples.count) if plugin is not None else ()
-    if len(set(counts)) > 1:
-        notes += (f"instructions differ between samples: from {min(counts)} to {max(counts)}; the number is the last sample's",)
+    counts, remarks = _read_counts(work_dir, description, samples.count) if plugin is not None else ((), ())
+    notes += remarks
     return RunResult(
         outputs=decode_outputs(description, (work_dir / OUTPUT_FILE).read_bytes(), samples),
         samples=samples.count,
@@ -84,15 +83,13 @@ def _plugin_interface_version(version_text: str) -> int:
     return 1 if int(found.group(1)) < 9 else 2
 
 
-def _emulate(command: tuple[str, ...], work_dir: Path, name: str, timeout_seconds: float) -> ToolOutput:
+def _emulate(command: tuple[str, ...], work_dir: Path, function: str, timeout_seconds: float) -> ToolOutput:
     try:
         return execute(command, cwd=work_dir, timeout_seconds=timeout_seconds)
     except ToolTimeoutError as error:
-        raise RunnerError(f"{name}_invoke did not end within {timeout_seconds:g} seconds in QEMU") from error
+        raise RunnerError(f"{function} did not end within {timeout_seconds:g} seconds in QEMU") from error
 
 
-def _read_counts(work_dir: Path, samples: int) -> tuple[int, ...]:
-    counts = tuple(int(line) for line in (work_dir / COUNT_FILE).read_text(encoding="ascii").split())
-    if len(counts) != samples:
-        raise ToolError(f"the instruction counter saw {len(counts)} runs of the network instead of {samples}")
-    return counts
+def _read_counts(work_dir: Path, description: BuildDescription, samples: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    counts = [int(line) for line in (work_dir / COUNT_FILE).read_text(encoding="ascii").split()]
+    return counts_of_samples(counts, description, samples, "the instruction counter")

@@ -16,7 +16,7 @@ from tinyc.runners.aligned_accesses import instructions
 from tinyc.runners.base import RunnerError, RunOptions, RunResult
 from tinyc.runners.description import BuildDescription
 from tinyc.runners.emulated import ELF_FILE, RUNTIME_SOURCES, build_program
-from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, interpret
+from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, calls_of_sample, counts_of_samples, interpret
 from tinyc.runners.io import Samples, decode_outputs
 from tinyc.runners.part import part_memory
 from tinyc.targets import load_target
@@ -72,9 +72,10 @@ def run_on_renode(description: BuildDescription, samples: Samples, work_dir: Pat
     try:
         output = execute(command, cwd=work_dir, timeout_seconds=options.timeout_seconds)
     except ToolTimeoutError as error:
-        raise RunnerError(f"{description.name}_invoke did not end within {options.timeout_seconds:g} seconds in Renode") from error
+        raise RunnerError(f"{description.entry_point} did not end within {options.timeout_seconds:g} seconds in Renode") from error
     report = interpret(_program_output(work_dir, output), description, program.addresses(), "Renode")
-    counts = read_counts(work_dir / COUNT_FILE, samples.count)
+    runs = read_counts(work_dir / COUNT_FILE, samples.count * calls_of_sample(description))
+    counts, notes = counts_of_samples(runs, description, samples.count, "Renode")
     return RunResult(
         outputs=decode_outputs(description, (work_dir / OUTPUT_FILE).read_bytes(), samples),
         samples=samples.count,
@@ -85,7 +86,10 @@ def run_on_renode(description: BuildDescription, samples: Samples, work_dir: Pat
         command=command,
         cwd=work_dir,
         runner="renode",
-        notes=(f"linked for the memory of {description.target_name}, run on Renode's {PLATFORMS[description.target_name]}",),
+        notes=(
+            *notes,
+            f"linked for the memory of {description.target_name}, run on Renode's {PLATFORMS[description.target_name]}",
+        ),
     )
 
 
@@ -126,12 +130,12 @@ def semihosting_breakpoint(program: Program) -> int:
     return found[0]
 
 
-def read_counts(path: Path, samples: int) -> tuple[int, ...]:
-    """Instructions of each sample, from the counts at the beginning and the end of each run of the network; raises ToolError where they do
-    not belong to `samples` runs."""
+def read_counts(path: Path, runs: int) -> tuple[int, ...]:
+    """Instructions of each call into the network, from the counts at its beginning and end; raises ToolError where they do not belong to
+    `runs` calls."""
     marks = [int(line) for line in path.read_text(encoding="ascii").split()] if path.is_file() else []
-    if len(marks) != 2 * samples:
-        raise ToolError(f"Renode saw {len(marks)} of the {2 * samples} ends of the network's runs")
+    if len(marks) != 2 * runs:
+        raise ToolError(f"Renode saw {len(marks)} of the {2 * runs} ends of the network's runs")
     return tuple(end - begin for begin, end in zip(marks[::2], marks[1::2], strict=True))
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
-from tinyc.errors import ToolError
 from tinyc.runners.aligned_accesses import instructions
 from tinyc.runners.base import RunnerError, RunOptions, RunResult
 from tinyc.runners.description import BuildDescription
 from tinyc.runners.emulated import ELF_FILE, Machine, build_for_machine, machine_for
-from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, guard_bytes, interpret
+from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, calls_of_sample, counts_of_samples, guard_bytes, interpret, row_offset
 from tinyc.runners.io import Samples, decode_outputs, save_outputs
 from tinyc.runners.semihosting import Semihosting
 from tinyc.runners.unicorn_engine import (
@@ -142,12 +142,7 @@ def run_on_unicorn(description: BuildDescription, samples: Samples, work_dir: Pa
         output = run.until_exit(options.timeout_seconds)
     (work_dir / OUTPUT_FILE).write_bytes(run.semihosting.outputs[OUTPUT_FILE])
     report = interpret(output, description, program.addresses(), "Unicorn")
-    counts = tuple(run.counts)
-    notes: tuple[str, ...] = ()
-    if len(counts) != samples.count:
-        raise ToolError(f"Unicorn saw {len(counts)} runs of the network instead of {samples.count}")
-    if len(set(counts)) > 1:
-        notes = (f"instructions differ between samples: from {min(counts)} to {max(counts)}; the number is the last sample's",)
+    counts, notes = counts_of_samples(run.counts, description, samples.count, "Unicorn")
     again = ("tinyc", "run", str(description.directory.resolve()), "--runner", "unicorn", "--work-dir", ".", "--input", INPUT_ARCHIVE)
     return RunResult(
         outputs=decode_outputs(description, bytes(run.semihosting.outputs[OUTPUT_FILE]), samples),
@@ -206,12 +201,21 @@ class UnicornRun:
         self.stack = addresses["_stack_start"], addresses["_stack_end"]
         storage, guard = addresses["tinyc_storage"], guard_bytes(self.description)
         self.arena = storage + guard, storage + guard + self.description.arena_bytes
+        self.row = self._pushed_row(addresses)
         self.semihosting = Semihosting(self.engine.read, self.engine.write, {INPUT_FILE: self.input_data}, {OUTPUT_FILE: bytearray()})
         self.monitor = self._new_monitor()
         self._map_memory()
         self._forbid()
         if self.histogram is not None:
             self.histogram.watch_flash(self.engine, self.library, self.monitor)
+
+    def _pushed_row(self, addresses: Mapping[str, int]) -> tuple[int, int] | None:
+        """Where the row lies that is being pushed: the network may read it, and nothing else of its caller's."""
+        pushed = self.description.pushed
+        if pushed is None:
+            return None
+        start = addresses["tinyc_row_storage"] + row_offset(self.description)
+        return start, start + pushed.row_bytes
 
     def _new_monitor(self) -> Monitor:
         start, marks = instruction_marks(self.program)
@@ -244,18 +248,21 @@ class UnicornRun:
         hook(UC_HOOK_CODE, library.tinyc_on_instruction, monitor)
         hook(UC_HOOK_MEM_BAD, library.tinyc_on_bad_memory, monitor)
         hook(UC_HOOK_INTR, library.tinyc_on_interrupt, monitor)
+        readable = [] if self.row is None else [self.row]
         for start, end in self._ram():
-            for allowed_start, allowed_end in sorted([self.stack, self.arena]):
+            for allowed_start, allowed_end in sorted([self.stack, self.arena, *readable]):
                 if start <= allowed_start < end:
                     self._forbid_zone(start, allowed_start)
                     start = allowed_end
             self._forbid_zone(start, end)
+        for start, end in readable:
+            self._forbid_zone(start, end, UC_HOOK_MEM_WRITE)
 
-    def _forbid_zone(self, start: int, end: int) -> None:
+    def _forbid_zone(self, start: int, end: int, accesses: int = UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE) -> None:
         if start < end:
             zone = Zone(ctypes.addressof(self.monitor), start, end)
             first = max(0, start - (WIDEST_ACCESS - 1))
-            self.engine.hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, self.library.tinyc_on_zone, zone, first, end - 1)
+            self.engine.hook(accesses, self.library.tinyc_on_zone, zone, first, end - 1)
 
     def until_exit(self, timeout_seconds: float) -> ToolOutput:
         """Runs the program to its end: its exit code and what it printed. Raises RunnerError."""
@@ -274,7 +281,7 @@ class UnicornRun:
             else:
                 self._refuse(None)
             if time.monotonic() >= deadline:
-                raise RunnerError(f"{self.description.name}_invoke did not end within {timeout_seconds:g} seconds in Unicorn")
+                raise RunnerError(f"{self.description.entry_point} did not end within {timeout_seconds:g} seconds in Unicorn")
         return ToolOutput(self.semihosting.status, self.semihosting.console.decode("latin-1"), "")
 
     def _pass(self, pc: int) -> int:
@@ -308,12 +315,13 @@ class UnicornRun:
 
     def _refuse(self, error: EngineError | None) -> NoReturn:
         """Raises RunnerError saying what the program did."""
-        monitor, function = self.monitor, f"{self.description.name}_invoke"
+        monitor, function = self.monitor, self.description.entry_point
         address = monitor.address
         where = f"in {self._place(monitor.pc)} (pc {monitor.pc:#010x}, lr {self.engine.register(LR):#010x}, address {address:#010x})"
         if monitor.event == EVENT_ZONE:
             verb = "wrote" if monitor.detail == UC_MEM_WRITE else "read"
-            raise RunnerError(f"{function} {verb} outside its arena of {self._arena_place(address)}, in sample {len(self.counts)}, {where}")
+            sample = len(self.counts) // calls_of_sample(self.description)
+            raise RunnerError(f"{function} {verb} outside its arena of {self._arena_place(address)}, in sample {sample}, {where}")
         if monitor.event == EVENT_UNALIGNED:
             raise RunnerError(f"{function} faulted: unaligned access by an instruction that needs alignment {where}")
         if monitor.event == EVENT_MEMORY:

@@ -87,19 +87,20 @@ def verify(
     seed: int = 0,
     input_file: str | Path | None = None,
     keep_float_io: bool = False,
+    stream_input: bool = False,
     shapes: Mapping[str, Sequence[int]] | None = None,
     layout: str = "nhwc",
     approximate: bool = False,
 ) -> VerifyResult:
     """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert
     or, for an ONNX file, with ONNX Runtime. Where `approximate` let layers in that ONNX Runtime computes in float32, its outputs need not
-    be equal: a note says how many differ and by how much.
+    be equal: a note says how many differ and by how much. With `stream_input` the C gets its input row by row.
 
     Raises MismatchError naming the first diverging tensor, and everything that loading, compiling and running raise.
     """
     model = load(path, shapes, layout, approximate)
     profile = profile_of(numerics or model.default_numerics)
-    compiled = model.compile(target, numerics=profile.value, keep_float_io=keep_float_io, measure=False)
+    compiled = model.compile(target, numerics=profile.value, keep_float_io=keep_float_io, measure=False, stream_input=stream_input)
     # The reference is the network as it came from the file; only the boundary is what the C has.
     reference = model.module.clone()
     if not keep_float_io:
@@ -117,7 +118,8 @@ def verify(
     references, notes = ["interpreter"], []
     for number, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
         if any(compare("", b, a) for a, b in zip(ours, theirs, strict=True)):
-            raise MismatchError(_explain(model, target, profile, runner, data[number], ours, theirs, keep_float_io))
+            text = _explain(model, target, profile, runner, data[number], ours, theirs, keep_float_io, stream_input)
+            raise MismatchError(text)
     if Path(path).suffix == ".onnx" and profile is Profile.ONNXRUNTIME:
         try:
             answers = run_onnxruntime(Path(path), reference, data)
@@ -184,16 +186,23 @@ def _explain(
     ours: Sequence[Array],
     theirs: Sequence[Array],
     keep_float_io: bool,
+    stream_input: bool,
 ) -> str:
     outputs = [f"output {index}" for index in range(len(ours))]
     differing = [found for name, a, b in zip(outputs, ours, theirs, strict=True) if (found := compare(name, b, a)) is not None]
     text = f"the C does not compute what the interpreter does: {differing[0]}"
-    first = first_divergence(model, target, profile, runner, sample, keep_float_io)
+    first = first_divergence(model, target, profile, runner, sample, keep_float_io, stream_input)
     return f"{text}; first diverging tensor: {first}" if first else f"{text}; no shorter part of the network diverges by itself"
 
 
 def first_divergence(
-    model: Model, target: str | Target, profile: Profile, runner: str, sample: Sequence[Array], keep_float_io: bool = False
+    model: Model,
+    target: str | Target,
+    profile: Profile,
+    runner: str,
+    sample: Sequence[Array],
+    keep_float_io: bool = False,
+    stream_input: bool = False,
 ) -> Divergence | None:
     """The first tensor, in order of execution, at which the network cut off there differs in C from the interpreter; by bisection.
 
@@ -212,7 +221,8 @@ def first_divergence(
         op, expected = computed[number]
         part = Model(model.name, cut_module(module, order.index(op)))
         with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
-            build = part.compile(target, numerics=profile.value, keep_float_io=True, measure=False).write(Path(folder) / "build")
+            compiled = part.compile(target, numerics=profile.value, keep_float_io=True, measure=False, stream_input=stream_input)
+            build = compiled.write(Path(folder) / "build")
             arrays = {f"input_{index}": array for index, array in enumerate(sample)}
             found = run_build(build, runner, arrays).outputs["output_0"]
         return compare(op.layer, expected, found)

@@ -38,6 +38,9 @@ class Region:
     offset: int
     bytes: int
     quantisation: tuple[float, int] | None
+    rows: int = 0
+    """Of an input that is pushed row by row: how many it has. `offset` and `bytes` are then those of the ring that keeps some of them."""
+    row_bytes: int = 0
     layout: str = ""
     """`nhwc` or `nchw` for an image of a network whose format leaves the choice, otherwise empty."""
 
@@ -85,6 +88,8 @@ def boundary(module: ModuleOp, names: Sequence[str], is_input: bool) -> list[Reg
                 tensor = op.tensor.data
                 quantisation = None if tensor.scale is None else (tensor.scale, tensor.zero_point)
                 region = Region(names[index], index, is_input, tensor.element, tensor.shape, op.start, op.size_bytes, quantisation)
+                if op.kind.data == "input_ring":
+                    region = replace(region, rows=int(op.rows.value.data), row_bytes=int(op.row_bytes.value.data))
                 regions.append(replace(region, layout=layouts[index]) if index < len(layouts) else region)
     return sorted(regions, key=lambda region: region.index)
 
@@ -129,11 +134,16 @@ def emit_files(module: ModuleOp, regions: Sequence[Region], arena_bytes: int, op
 _STACK_MARK = "/* STACK */\n"
 
 
-def with_stack_bound(header: str, prefix: str, stack_bytes: int | None) -> str:
+def entry_point(prefix: str, pushed: bool) -> str:
+    """The function that computes: called once an inference, or where rows are pushed once a row."""
+    return f"{prefix}_{'push_row' if pushed else 'invoke'}"
+
+
+def with_stack_bound(header: str, prefix: str, function: str, stack_bytes: int | None) -> str:
     """The header's text with the bound on the stack in its place, or without one where it is unknown."""
     if stack_bytes is None:
         return header.replace(_STACK_MARK, "")
-    text = f"/* Stack that {prefix}_invoke needs at most, built with the flags of CMakeLists.txt for this core by gcc. */\n"
+    text = f"/* Stack that {function} needs at most, built with the flags of CMakeLists.txt for this core by gcc. */\n"
     return header.replace(_STACK_MARK, f"{text}#define {prefix.upper()}_STACK_SIZE {stack_bytes}\n\n")
 
 

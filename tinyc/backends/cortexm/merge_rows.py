@@ -70,7 +70,7 @@ def groups_of_rows(rows: int, width: int, pixels: int) -> list[int]:
 
 
 def _mergeable(step: StreamOp) -> ConvSpec | None:
-    if len(step.calls) != 1:
+    if len(step.calls) != 1 or step.pushed_input is not None:
         return None
     call = step.calls[0]
     spec = decode_kernel(call.kernel)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
@@ -12,7 +13,7 @@ from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
 from tinyc.backends.cortexm.names import comment_text
 from tinyc.errors import PassError
-from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
+from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
 from tinyc.ir.schedule import steps_of
 from tinyc.memory.row_access import RowAccess
 
@@ -69,6 +70,8 @@ class InputView:
     whole: bool
     producer: str | None
     """Function of the same stream that computes this input, if one does."""
+    counter: int | None = None
+    """In a pushed step: the number of the counter that says how many rows of this input exist."""
 
     @property
     def first_row(self) -> str:
@@ -98,12 +101,33 @@ class CallView:
     scratch: int | None
     accumulator: int | None
     takes_row: bool
+    consumed: int | None = None
+    """In a pushed step: the number of the counter that says how many rows a reduction has taken."""
 
     @property
     def uses_row(self) -> bool:
         """Whether the number of the output row occurs in the text of the call."""
         reads = any(entry.window or (entry.rows.count > 1 and not entry.whole) for entry in self.inputs)
-        return reads or self.takes_row or self.output.count > 1 or any(entry.producer and not entry.whole for entry in self.inputs)
+        return (
+            reads
+            or self.takes_row
+            or self.output.count > 1
+            or any((entry.producer or entry.counter is not None) and not entry.whole for entry in self.inputs)
+        )
+
+
+@dataclass(frozen=True)
+class PushView:
+    """How rows of the network's input enter its first step: the ring that takes them, what is remembered between two of them, and where.
+
+    The state is one word: `tag`, which memory that was never prepared hardly holds, plus the number of rows that were pushed.
+    """
+
+    ring: RowsView
+    state: int
+    counters: int
+    counter_bytes: int
+    tag: str
 
 
 @dataclass(frozen=True)
@@ -113,11 +137,13 @@ class StepView:
     function: str
     comment: str
     calls: tuple[CallView, ...]
+    pushed: PushView | None = None
+    """For the step into which the caller pushes the rows of the input."""
 
     @property
     def streamed(self) -> bool:
-        """Whether several calls run row by row."""
-        return len(self.calls) > 1
+        """Whether calls run row by row, each in a function of its own."""
+        return len(self.calls) > 1 or self.pushed is not None
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,11 @@ class Program:
     tables: tuple[TableView, ...]
     steps: tuple[StepView, ...]
     headers: tuple[str, ...]
+
+    @property
+    def pushed(self) -> PushView | None:
+        """How the rows of the input are pushed; None where the whole input lies in the arena."""
+        return self.steps[0].pushed if self.steps else None
 
 
 def _linear(variable: str, factor: int, constant: int) -> str:
@@ -152,9 +183,9 @@ def step_function(prefix: str, number: int) -> str:
     return f"{prefix}_step{number}"
 
 
-def call_function(prefix: str, number: int, index: int, calls: int) -> str:
-    """The C function of call `index` of the `calls` in step `number`: the step's own where there is one call."""
-    return step_function(prefix, number) + (f"_{index}" if calls > 1 else "")
+def call_function(prefix: str, number: int, index: int, step: StreamOp) -> str:
+    """The C function of call `index` of `step`, which has this number: the step's own where there is one call and nothing is pushed."""
+    return step_function(prefix, number) + (f"_{index}" if len(step.calls) > 1 or step.pushed_input is not None else "")
 
 
 def build_program(module: ModuleOp, prefix: str) -> Program:
@@ -168,6 +199,7 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
     for number, step in enumerate(steps_of(module)):
         views: list[CallView] = []
         producers: dict[BufferOp, str] = {}
+        counters = _counters(step)
         for index, call in enumerate(step.calls):
             spec = decode_kernel(call.kernel)
             headers.update(spec.headers)
@@ -182,17 +214,56 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
                 symbol = f"{prefix}_t{layer}_{table.suffix.data}"
                 tables.setdefault(table, TableView(symbol, table.c_type.data, table, comment_text(call.layer.data)))
             layer += 1
-            function = call_function(prefix, number, index, len(step.calls))
+            function = call_function(prefix, number, index, step)
             _check_scratch(call, spec)
-            views.append(_call_view(call, spec, bodies[spec].symbol, tables, function, index, producers))
+            view = _call_view(call, spec, bodies[spec].symbol, tables, function, index, producers)
+            views.append(_pushed_call(call, view, counters) if counters else view)
             producers[buffer_of(call.output)] = function
         name = step_function(prefix, number)
-        steps.append(StepView(name, _step_comment(step), tuple(views)))
+        steps.append(StepView(name, _step_comment(step), tuple(views), _push_view(step, views, prefix)))
     return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)))
+
+
+def _counters(step: StreamOp) -> dict[BufferOp, int]:
+    """In a pushed step, the counter of each buffer whose rows come one by one: first the input's; empty for other steps."""
+    pushed = step.pushed_input
+    if pushed is None:
+        return {}
+    return {buffer: number for number, buffer in enumerate([pushed, *(buffer_of(call.output) for call in step.calls)])}
+
+
+def _pushed_call(call: CallOp, view: CallView, counters: Mapping[BufferOp, int]) -> CallView:
+    """`view` as a call that may have to wait for rows."""
+    inputs = tuple(replace(entry, counter=counters[buffer_of(value)]) for value, entry in zip(call.inputs, view.inputs, strict=True))
+    step = call.parent_op()
+    assert isinstance(step, StreamOp)
+    reductions = [entry for entry in step.calls if entry.form.data == "reduction"]
+    consumed = len(counters) + reductions.index(call) if call in reductions else None
+    return replace(view, index=counters[buffer_of(call.output)], inputs=inputs, consumed=consumed)
+
+
+def _push_view(step: StreamOp, calls: Sequence[CallView], prefix: str) -> PushView | None:
+    source = step.pushed_input
+    if source is None:
+        return None
+    c_type = next(entry.rows.c_type for call in calls for entry in call.inputs if entry.counter == 0)
+    kept = {buffer.kind.data: buffer for buffer in map(buffer_of, step.kept)}
+    rows = int(source.rows.value.data)
+    # The low bits are left to the number of rows; the highest one tells it from memory that is all zeros.
+    tag = (zlib.crc32(f"{prefix} {source.layer.data} {rows}".encode()) | 1 << 31) >> rows.bit_length() << rows.bit_length()
+    return PushView(
+        _rows_view(source.result, c_type),
+        kept["state"].start,
+        kept["counters"].start,
+        COUNTER_BYTES * step.counters,
+        f"0x{tag:08x}U",
+    )
 
 
 def _step_comment(step: StreamOp) -> str:
     calls = step.calls
+    if len(calls) == 1 and step.pushed_input is not None:
+        return f"row by row as they are pushed: {calls[0].op.data}: {comment_text(calls[0].layer.data)}"
     if len(calls) == 1:
         return f"{calls[0].op.data}: {comment_text(calls[0].layer.data)}"
     return f"streamed row by row: {', '.join(call.op.data for call in calls)}: {comment_text(calls[-1].layer.data)}"
