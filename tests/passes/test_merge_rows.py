@@ -26,11 +26,11 @@ def test_groups_are_divisors_that_fill_about_32_pixels(rows: int, width: int, gr
     assert groups_of_rows(rows, width, 32) == groups
 
 
-def network(kernel: int, stride: int = 1) -> ModuleOp:
+def network(kernel: int, strides: tuple[int, int] = (1, 1)) -> ModuleOp:
     builder = NetworkBuilder(3)
     image = builder.input((1, 40, 40, 4))
     small = builder.pool(image, False, (8, 8), (8, 8))
-    return builder.finish(builder.conv(small, 8, (kernel, kernel), (stride, stride), pads=(kernel // 2,) * 4))
+    return builder.finish(builder.conv(small, 8, (kernel, kernel), strides, pads=(kernel // 2,) * 4))
 
 
 def widths(module: ModuleOp) -> list[tuple[int, int]]:
@@ -62,9 +62,9 @@ def test_a_merged_call_has_the_scratch_of_its_wider_row_without_further_passes()
     assert scratch.size_bytes >= needed
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (1, 2)])
-def test_convolutions_that_look_at_neighbours_or_skip_pixels_keep_their_rows(kernel: int, stride: int) -> None:
-    module, same = network(kernel, stride), network(kernel, stride)
+@pytest.mark.parametrize(("kernel", "strides"), [(3, (1, 1)), (1, (2, 2)), (1, (2, 1)), (1, (1, 2))])
+def test_convolutions_that_look_at_neighbours_or_skip_pixels_keep_their_rows(kernel: int, strides: tuple[int, int]) -> None:
+    module, same = network(kernel, strides), network(kernel, strides)
     run_passes(module, parse_passes("select-kernels,merge-rows"))
     run_passes(same, parse_passes("select-kernels"))
     assert print_module(module) == print_module(same)

@@ -252,11 +252,11 @@ _STEPS = (
 
 
 @st.composite
-def networks(draw: st.DrawFn, longest: int = 8) -> Network:
-    """A small network with branches: 1 or 2 inputs, up to `longest` steps, 1 to 3 outputs."""
+def networks(draw: st.DrawFn, longest: int = 8, most_inputs: int = 2) -> Network:
+    """A small network with branches: 1 to `most_inputs` inputs, up to `longest` steps, 1 to 3 outputs."""
     builder = NetworkBuilder(draw(st.integers(0, 1000)))
     size = draw(st.integers(3, 8)), draw(st.integers(3, 8)), draw(st.integers(1, 6))
-    values = [builder.input((1, *size)) for _ in range(draw(st.integers(1, 2)))]
+    values = [builder.input((1, *size)) for _ in range(draw(st.integers(1, most_inputs)))]
     for _ in range(draw(st.integers(1, longest))):
         # Mostly the newest value, so that chains form.
         value = values[max(draw(st.integers(-4, len(values) - 1)), -1)]

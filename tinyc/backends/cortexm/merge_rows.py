@@ -74,8 +74,12 @@ def _mergeable(step: StreamOp) -> ConvSpec | None:
         return None
     call = step.calls[0]
     spec = decode_kernel(call.kernel)
+    if not isinstance(spec, ConvSpec) or not spec.direct:
+        return None
     whole = all(buffer_of(value).slots == buffer_of(value).rows for value in (call.inputs[0], call.output))
-    return spec if isinstance(spec, ConvSpec) and spec.direct and whole and row_shape(call.output)[0] > 1 else None
+    # A vertical stride leaves rows out.
+    each_row = call.row_accesses()[0].stride == 1 and row_shape(call.inputs[0])[0] == row_shape(call.output)[0]
+    return spec if whole and each_row and row_shape(call.output)[0] > 1 else None
 
 
 @dataclass(frozen=True)
