@@ -24,6 +24,7 @@ VALID = (
     "builtin.module {\n"
     + buffer("in", "input", 8, 4, 8, ", offset = 0 : i64")
     + buffer("ring", "ring", 8, 4, 3)
+    + buffer("other", "ring", 8, 4, 3)
     + buffer("out", "output", 8, 4, 8)
     + buffer("scratch", "scratch", 1, 8, 1, alignment=8)
     + buffer("sums", "accumulator", 1, 16, 1, alignment=8)
@@ -42,6 +43,9 @@ VALID = (
 
 FIRST = f'mcu.call %in to %ring {{form = "row", accesses = [{ROWS}], {CALL}}}\n'
 SECOND = f'mcu.call %ring to %out scratch %scratch {{form = "row", accesses = [{ROWS}], {CALL}}}\n'
+DOWN = ROWS.replace("int<1>", "int<4>", 1)
+SUM = f'mcu.call %ring, %other to %out {{form = "row", accesses = [{ROWS}, {ROWS}], {CALL}}}\n'
+"""The sum of `other` and of what is computed from four of its rows: the lower of them must wait for the sum."""
 REDUCTION = f'mcu.call %out to %total accumulator %sums {{form = "reduction", accesses = [], {CALL}}}'
 
 CASES = {
@@ -75,6 +79,21 @@ CASES = {
     "stream with a whole-tensor call": (SECOND, SECOND.replace('"row"', '"tensor"'), "a stream of several calls works by rows"),
     "order in a stream": (FIRST + SECOND, SECOND + FIRST, "reads a buffer that a later call computes"),
     "inner buffer used outside": (" %out to %total acc", " %ring to %total acc", "inner buffer ring of a stream is used outside it"),
+    "ring too small": (
+        SECOND,
+        SECOND.replace(ROWS, ROWS.replace("int<1>", "int<5>", 1)),
+        "l would read rows of ring that were written over: its ring has 3 rows and needs 5",
+    ),
+    "ring for a lag": (
+        FIRST + SECOND,
+        FIRST.replace("%ring", "%other") + FIRST.replace("%in to", "%other to").replace(ROWS, DOWN) + SUM,
+        "l would read rows of other that were written over: its ring has 3 rows and needs 4",
+    ),
+    "ring outside a stream": (
+        buffer("in", "input", 8, 4, 8, ", offset = 0 : i64"),
+        buffer("in", "input", 8, 4, 7, ", offset = 0 : i64"),
+        "in is a ring of 7 rows outside its stream",
+    ),
     "table suffix": ('suffix = "s"', 'suffix = "s[1];x"', "suffix must be"),
     "table type": ('c_type = "int8_t"', 'c_type = "int8_t evil; int"', "c_type must be"),
     "empty table": ("fields = [#nn.dense<[1], i8, values [0]>]", "fields = []", "at least one field"),
@@ -91,6 +110,55 @@ def test_is_invalid(case: str) -> None:
     old, new, message = CASES[case]
     damaged = VALID.replace(old, new)
     assert damaged != VALID
+    with pytest.raises(ModelError, match=message):
+        parse_module(damaged)
+
+
+PUSHED = (
+    "builtin.module {\n"
+    + buffer("image", "input_ring", 8, 4, 3)
+    + buffer("sums", "accumulator", 1, 16, 1, alignment=8)
+    + buffer("narrow", "ring", 6, 4, 1)
+    + buffer("total", "output", 1, 4, 1)
+    + buffer("more", "tensor", 1, 4, 1)
+    + buffer("spare", "tensor", 6, 4, 6)
+    + buffer("state", "state", 1, 4, 1)
+    + buffer("counters", "counters", 1, 16, 1)
+    + "mcu.stream keeps(%state, %counters) {\n"
+    + f'mcu.call %image to %narrow {{form = "row", accesses = [{ROWS.replace("int<1>", "int<3>", 1)}], {CALL}}}\n'
+    + f'mcu.call %narrow to %total accumulator %sums {{form = "reduction", accesses = [], {CALL}}}\n'
+    + "}\n"
+    + f'mcu.stream {{ mcu.call %total to %more {{form = "row", accesses = [{ROWS}], {CALL}}} }}\n'
+    + "}\n"
+)
+AFTER = f'mcu.stream {{ mcu.call %total to %more {{form = "row", accesses = [{ROWS}], {CALL}}} }}\n'
+
+PUSHED_CASES = {
+    "nothing kept": (" keeps(%state, %counters)", "", "a step that reads an input_ring keeps a state and counters"),
+    "two states": ("keeps(%state, %counters)", "keeps(%state, %state)", "keeps a state and counters"),
+    "kept without pushed rows": (AFTER, AFTER.replace("stream", "stream keeps(%state)"), "only a step that reads an input_ring keeps"),
+    "too few counters": (
+        buffer("counters", "counters", 1, 16, 1),
+        buffer("counters", "counters", 1, 12, 1),
+        "must have 16 bytes, but have 12",
+    ),
+    "small state": (buffer("state", "state", 1, 4, 1), buffer("state", "state", 1, 2, 1), "state must have 4 bytes"),
+    "not the first step": ("mcu.stream keeps", AFTER + "mcu.stream keeps", "rows are pushed into the first step"),
+    "another source": ("mcu.call %narrow to", "mcu.call %spare to", "l reads spare, which does not come from the pushed rows"),
+    "read again later": (AFTER, AFTER.replace("%total", "%image"), "is read outside its step|keeps a state"),
+    "input ring too small": ("slots = 3", "slots = 2", "rows of image that were written over: its ring has 2 rows and needs 3"),
+}
+
+
+def test_the_undamaged_pushed_module_verifies() -> None:
+    parse_module(PUSHED)
+
+
+@pytest.mark.parametrize("case", PUSHED_CASES)
+def test_a_pushed_step_is_invalid(case: str) -> None:
+    old, new, message = PUSHED_CASES[case]
+    damaged = PUSHED.replace(old, new)
+    assert damaged != PUSHED
     with pytest.raises(ModelError, match=message):
         parse_module(damaged)
 

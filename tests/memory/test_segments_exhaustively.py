@@ -104,3 +104,46 @@ def test_what_cannot_be_streamed_or_is_viewed_or_needed_later_stays_whole() -> N
     assert len(choose_segments(calls, viewed, 12)) == 2
     needed = [buffers[0], SegmentBuffer(320, 0, 2, False), buffers[2]]
     assert len(choose_segments(calls, needed, 12)) == 2
+
+
+def supplied_chain(generator: random.Random) -> tuple[list[SegmentCall], list[SegmentBuffer]]:
+    """A random chain whose input is supplied row by row: the supply is the first of the calls."""
+    calls, buffers = random_chain(generator)
+    rows, row_bytes = calls[0].call.inputs[0].rows, calls[0].call.inputs[0].row_bytes
+    supply = SegmentCall(StreamCall((), 0, rows, row_bytes), 0, 0, True, supplied=True)
+    shifted = [SegmentBuffer(buffer.size, buffer.first + 1, buffer.last + 1, buffer.viewed) for buffer in buffers]
+    return [supply, *calls], shifted
+
+
+def test_with_a_supplied_input_the_choice_is_the_best_of_all_segmentations_that_do_not_hold_the_input() -> None:
+    impossible = 0
+    for seed in range(80):
+        calls, buffers = supplied_chain(random.Random(seed))
+        candidates = []
+        for cuts in segmentations(len(calls) - 1):
+            # The supply belongs to the first stream and does not count against its length.
+            bounds = [(0 if begin == 0 else begin + 1, end + 1) for begin, end in cuts]
+            parts = [segment(calls, buffers, begin, end) for begin, end in bounds]
+            if all(part is not None for part in parts):
+                candidates.append([part for part in parts if part is not None])
+        if not candidates:
+            impossible += 1
+            with pytest.raises(ValueError, match="cannot run as one stream"):
+                choose_segments(calls, buffers, LONGEST)
+            continue
+        least = min(max(part.peak_bytes for part in parts) for parts in candidates)
+        cheapest = min(sum(part.price for part in parts) for parts in candidates if max(part.peak_bytes for part in parts) == least)
+        chosen = choose_segments(calls, buffers, LONGEST)
+        assert (chosen[0].begin, chosen[-1].end) == (0, len(calls))
+        assert chosen[0].end >= 2
+        assert max(part.peak_bytes for part in chosen) == least
+        assert sum(part.price for part in chosen) == cheapest
+    assert 5 < impossible < 60
+
+
+def test_a_large_input_that_is_supplied_leaves_the_peak_to_what_follows() -> None:
+    calls, buffers = chain(100, 4, 4)
+    supply = SegmentCall(StreamCall((), 0, 8, 100), 0, 0, True, supplied=True)
+    shifted = [SegmentBuffer(buffer.size, buffer.first + 1, buffer.last + 1, False) for buffer in buffers]
+    assert max(part.peak_bytes for part in choose_segments(calls, buffers, 12)) >= 8 * 100
+    assert max(part.peak_bytes for part in choose_segments([supply, *calls], shifted, 12)) == 100 + 8 * 4

@@ -45,6 +45,33 @@ def test_a_ring_with_one_slot_less_loses_a_row(step: Step) -> None:
             assert simulate(step, trace, far_offsets(step), {**trace.slots, buffer: slots - 1}) is not None
 
 
+def with_supplied_input(step: Step) -> Step:
+    """`step` with the rows of its first input coming one by one."""
+    return Step((StreamCall((), 0, *step.sizes[0]), *step.calls), step.sizes)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(steps())
+def test_an_input_that_comes_row_by_row_needs_a_ring_of_the_computed_slots(step: Step) -> None:
+    assume(0 in step.sources)
+    step = with_supplied_input(step)
+    trace = replayed(step)
+    assert 1 <= trace.slots[0] <= step.sizes[0][0]
+    assert simulate(step, trace, far_offsets(step), trace.slots) is None
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(steps(dilations=False))
+def test_a_ring_of_the_input_with_one_slot_less_loses_a_row(step: Step) -> None:
+    assume(0 in step.sources)
+    step = with_supplied_input(step)
+    trace = replayed(step)
+    written = {event.output: event.write_end for event in trace.events}
+    assume(all(written.get(call.output) == step.bytes_of(call.output) for call in step.calls))
+    assume(trace.slots[0] > 1)
+    assert simulate(step, trace, far_offsets(step), {**trace.slots, 0: trace.slots[0] - 1}) is not None
+
+
 @settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(steps())
 def test_at_the_computed_gap_no_read_sees_a_foreign_byte_and_one_byte_closer_some_read_does(step: Step) -> None:

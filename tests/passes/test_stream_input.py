@@ -139,6 +139,10 @@ def far_apart(builder: NetworkBuilder) -> ModuleOp:
     return builder.finish(builder.add(value, image))
 
 
+def very_tall(builder: NetworkBuilder) -> ModuleOp:
+    return builder.finish(builder.pool(builder.input((1, 70_000, 1, 1)), False, (1, 1), (1, 1)))
+
+
 REFUSALS = {
     two_inputs: ("input_0: INPUT", "the network has 2 inputs (input_0, input_1)"),
     input_as_output: ("output_1: COPY", "reads the input with its elements in other rows"),
@@ -147,6 +151,7 @@ REFUSALS = {
     single_row: ("input_0: INPUT", "the input is a single row of 40 bytes"),
     whole_tensor_between: (": TRANSPOSE", "it needs whole tensors, but after it ADD"),
     needed_later: (": ADD", "is needed whole or once more later"),
+    very_tall: (": MAX_POOL_2D", "140000 rows; a stream has at most 65536"),
     far_apart: (": ADD", "13 ops after the first one; a stream has at most 12 (hint: stream-rows{longest=14}"),
 }
 

@@ -7,7 +7,7 @@ row by row: the last call pulls the rows that it needs from the calls before it,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, IntegerAttr, StringAttr, i64
 from xdsl.ir import Block, Dialect, OpResult, ParametrizedAttribute, Region, SSAValue, TypeAttribute
@@ -33,6 +33,7 @@ from tinyc.ir.dense import DenseAttr
 from tinyc.ir.nn_base import require
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import RowAccess
+from tinyc.memory.stream import StreamCall, StreamInput, Trace, replay
 
 BUFFER_KINDS = ("input", "input_ring", "output", "tensor", "ring", "scratch", "accumulator", "counters", "state")
 """What a buffer is for. An input or output of the network that is also something else is `input` or `output`.
@@ -127,6 +128,10 @@ class BufferOp(IRDLOperation):
         """Bytes that the buffer takes in the arena."""
         return self.slots.value.data * self.row_bytes.value.data
 
+    def supply(self, ids: Mapping[BufferOp, int]) -> StreamCall:
+        """The caller who supplies the rows of this input, as a call that reads nothing; buffers by number."""
+        return StreamCall((), ids[self], int(self.rows.value.data), int(self.row_bytes.value.data))
+
     @property
     def start(self) -> int:
         """Offset in the arena. Raises VerifyException before memory is planned."""
@@ -219,6 +224,20 @@ class CallOp(IRDLOperation):
         """Inputs over which the output may be written in the very call that reads them."""
         return tuple(attribute.data for attribute in self.in_place.data)
 
+    def stream_call(self, ids: Mapping[BufferOp, int]) -> StreamCall:
+        """This call as the memory planner sees it, with buffers by number."""
+        accesses = self.row_accesses() if self.form.data == "row" else (None,) * len(self.inputs)
+        inputs = []
+        for position, (value, access) in enumerate(zip(self.inputs, accesses, strict=True)):
+            rows, row_bytes = row_shape(value)
+            # A window of 0 rows stands for an operand that is needed whole, such as a broadcast one.
+            used = access if access is None or access.window > 0 else None
+            inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, position in self.in_place_inputs()))
+        rows, row_bytes = row_shape(self.output)
+        if self.form.data in ("tensor", "in_place"):
+            rows, row_bytes = 1, rows * row_bytes
+        return StreamCall(tuple(inputs), ids[buffer_of(self.output)], rows, row_bytes, self.form.data == "reduction")
+
     def verify_(self) -> None:
         require(self.form.data in CALL_FORMS, f"form must be one of {', '.join(CALL_FORMS)}, got {self.form.data}")
         if self.form.data == "row":
@@ -268,6 +287,29 @@ class StreamOp(IRDLOperation):
         """How many numbers a pushed step remembers: rows of the input and of each call's output, rows that each reduction has taken."""
         return 1 + len(self.calls) + sum(call.form.data == "reduction" for call in self.calls)
 
+    def trace(self, ids: Mapping[BufferOp, int]) -> Trace:
+        """What happens row by row when this step runs; pushed rows of an input come when they are asked for. Buffers by number."""
+        pushed = self.pushed_input
+        supply = [] if pushed is None else [pushed.supply(ids)]
+        return replay([*supply, *(call.stream_call(ids) for call in self.calls)])
+
+    def _verify_rings(self) -> None:
+        """Every ring keeps the rows that are still to be read; buffers that are no rings keep all."""
+        values = [value for call in self.calls for value in (*call.inputs, call.output)]
+        buffers = list(dict.fromkeys(buffer_of(value) for value in values))
+        inner = {buffer_of(call.output) for call in self.calls[:-1]} | {self.pushed_input}
+        for buffer in buffers:
+            whole = buffer.slots == buffer.rows
+            require(whole or buffer in inner, f"{buffer.layer.data} is a ring of {buffer.slots.value.data} rows outside its stream")
+        if all(buffer.slots == buffer.rows for buffer in buffers):
+            return
+        slots = self.trace({buffer: number for number, buffer in enumerate(buffers)}).slots
+        for number, buffer in enumerate(buffers):
+            found, wanted = int(buffer.slots.value.data), slots.get(number, 1)
+            readers = [call.layer.data for call in self.calls if buffer in map(buffer_of, call.inputs)]
+            problem = f"{', '.join(readers)} would read rows of {buffer.layer.data} that were written over"
+            require(found >= wanted, f"{problem}: its ring has {found} rows and needs {wanted}")
+
     def _verify_pushed(self) -> None:
         kept = {buffer.kind.data: buffer for buffer in map(buffer_of, self.kept)}
         if self.pushed_input is None:
@@ -284,6 +326,8 @@ class StreamOp(IRDLOperation):
                 buffer = buffer_of(value)
                 known = buffer is self.pushed_input or buffer in produced
                 require(known, f"{call.layer.data} reads {buffer.layer.data}, which does not come from the pushed rows")
+        readers = {use.operation.parent_op() for use in self.pushed_input.result.uses}
+        require(readers == {self}, f"the pushed input {self.pushed_input.layer.data} is read outside its step")
         previous = self.prev_op
         while previous is not None:
             require(not isinstance(previous, StreamOp), "rows are pushed into the first step")
@@ -308,6 +352,7 @@ class StreamOp(IRDLOperation):
             users = {use.operation.parent_op() for use in buffer.result.uses if isinstance(use.operation, CallOp)}
             require(users <= {self}, f"the inner buffer {buffer.layer.data} of a stream is used outside it")
         self._verify_pushed()
+        self._verify_rings()
 
 
 def buffer_of(value: SSAValue) -> BufferOp:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
 
-from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, ViewOp, buffer_of, row_shape
+from tinyc.ir.mcu import BufferOp, StreamOp, ViewOp, buffer_of
 from tinyc.memory.placement import Buffer, Overlap
-from tinyc.memory.stream import StreamCall, StreamInput, Trace, replay, safe_gap, worst_moment
+from tinyc.memory.stream import safe_gap, worst_moment
 
 
 @dataclass(frozen=True)
@@ -28,33 +28,6 @@ class Schedule:
     def live_in(self, step: int) -> list[BufferOp]:
         """Buffers that step number `step` must find or leave in the arena."""
         return [buffer for buffer, life in zip(self.buffers, self.lives, strict=True) if life.first <= step <= life.last]
-
-
-def stream_call(call: CallOp, ids: Mapping[BufferOp, int]) -> StreamCall:
-    """`call` as the memory planner sees it, with buffers by number."""
-    accesses = call.row_accesses() if call.form.data == "row" else (None,) * len(call.inputs)
-    inputs = []
-    for position, (value, access) in enumerate(zip(call.inputs, accesses, strict=True)):
-        rows, row_bytes = row_shape(value)
-        # A window of 0 rows stands for an operand that is needed whole, such as a broadcast one.
-        used = access if access is None or access.window > 0 else None
-        inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, position in call.in_place_inputs()))
-    rows, row_bytes = row_shape(call.output)
-    if call.form.data in ("tensor", "in_place"):
-        rows, row_bytes = 1, rows * row_bytes
-    return StreamCall(tuple(inputs), ids[buffer_of(call.output)], rows, row_bytes, call.form.data == "reduction")
-
-
-def trace_step(step: StreamOp, ids: Mapping[BufferOp, int]) -> Trace:
-    """Replays one step; pushed rows of an input come when they are asked for."""
-    pushed = step.pushed_input
-    supply = [] if pushed is None else [input_supply(pushed, ids)]
-    return replay([*supply, *(stream_call(call, ids) for call in step.calls)])
-
-
-def input_supply(buffer: BufferOp, ids: Mapping[BufferOp, int]) -> StreamCall:
-    """The caller who supplies the rows of the input `buffer`, as a call that reads nothing."""
-    return StreamCall((), ids[buffer], int(buffer.rows.value.data), int(buffer.row_bytes.value.data))
 
 
 def buffers_of_step(step: StreamOp) -> list[BufferOp]:
@@ -100,7 +73,7 @@ def build_schedule(module: ModuleOp) -> Schedule:
         if not dying or lives[result].first != number:
             moments.append({index: lives[index].size for index in sorted(live)})
             continue
-        trace = trace_step(step, ids)
+        trace = step.trace(ids)
         overlaps += [Overlap(result, source, safe_gap(trace, source, result)) for source in sorted(dying)]
         fixed = {index: lives[index].size for index in sorted(live - dying - {result})}
         moments.append({**fixed, **worst_moment(trace, dying, result)})

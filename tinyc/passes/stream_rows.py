@@ -12,7 +12,7 @@ from xdsl.passes import ModulePass
 from tinyc.errors import PassError, UnsupportedError
 from tinyc.ir.edit import detach, erase
 from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, buffer_of, number
-from tinyc.ir.schedule import Schedule, build_schedule, input_supply, stream_call, trace_step, views_of
+from tinyc.ir.schedule import Schedule, build_schedule, views_of
 from tinyc.memory.segments import Segment, SegmentBuffer, SegmentCall, choose_segments
 from tinyc.passes.streamable_input import refuse_segments, streamable_input
 
@@ -51,7 +51,7 @@ class StreamRows(ModulePass):
 def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp, int], longest: int, budget: int) -> list[Segment]:
     """The chosen segments of the schedule's steps. Raises UnsupportedError where the calls that read `pushed` cannot be one stream."""
     # The caller who supplies the rows of the input stands before the first call.
-    supply = [] if pushed is None else [SegmentCall(input_supply(pushed, ids), 0, 0, True, supplied=True)]
+    supply = [] if pushed is None else [SegmentCall(pushed.supply(ids), 0, 0, True, supplied=True)]
     shift = len(supply)
     calls = [*supply, *(_segment_call(step.calls[0], ids) for step in schedule.steps)]
     buffers = []
@@ -71,7 +71,7 @@ def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp
 def _segment_call(call: CallOp, ids: Mapping[BufferOp, int]) -> SegmentCall:
     scratch = buffer_of(call.scratch).size_bytes if call.scratch else 0
     accumulator = buffer_of(call.accumulator).size_bytes if call.accumulator else 0
-    return SegmentCall(stream_call(call, ids), scratch, accumulator, call.form.data in ("row", "reduction"))
+    return SegmentCall(call.stream_call(ids), scratch, accumulator, call.form.data in ("row", "reduction"))
 
 
 def _merge(steps: Sequence[StreamOp], ids: Mapping[BufferOp, int]) -> StreamOp:
@@ -92,7 +92,7 @@ def _merge(steps: Sequence[StreamOp], ids: Mapping[BufferOp, int]) -> StreamOp:
     block.insert_ops_before([merged], steps[-1])
     for step in steps:
         erase(step)
-    for buffer, slots in trace_step(merged, ids).slots.items():
+    for buffer, slots in merged.trace(ids).slots.items():
         ring = next(op for op, index in ids.items() if index == buffer)
         ring.properties["slots"] = number(slots)
         if ring.kind.data != "input_ring":

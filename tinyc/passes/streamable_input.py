@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tinyc.errors import Diagnostic, UnsupportedError, printable
-from tinyc.ir.mcu import BufferOp, CallOp, buffer_of
+from tinyc.ir.mcu import BufferOp, CallOp, buffer_of, row_shape
 from tinyc.ir.schedule import Schedule
+from tinyc.memory.stream import MOST_ROWS
 
 WITHOUT = "compile without --stream-input"
 
@@ -62,6 +63,10 @@ def refuse_segments(schedule: Schedule, source: BufferOp, longest: int) -> Diagn
     if last >= longest:
         reason = f"it reads the input {last} ops after the first one; a stream has at most {longest}"
         return _diagnostic(calls[last].layer.data, calls[last].op.data, reason, f"stream-rows{{longest={last + 1}}}, or {WITHOUT}")
+    rows = source.rows.value.data + sum(row_shape(call.output)[0] for call in calls[: last + 1])
+    if rows > MOST_ROWS:
+        reason = f"up to this op the input and all results have {rows} rows; a stream has at most {MOST_ROWS}"
+        return _diagnostic(calls[last].layer.data, calls[last].op.data, reason, WITHOUT)
     reason = "what is computed between the first op that reads the input and this one, the last, is needed whole or once more later"
     return _diagnostic(calls[last].layer.data, calls[last].op.data, reason, WITHOUT)
 
