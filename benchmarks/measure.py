@@ -39,14 +39,14 @@ class Measurement:
         return self.figures.numerics
 
 
-def measure(case: Case, core: str, numerics: str, samples: int) -> Measurement:
-    """Compiles, runs and compares the first `samples` inputs.
+def measure(case: Case, core: str, numerics: str, samples: int, stream_input: bool = False) -> Measurement:
+    """Compiles, runs and compares the first `samples` inputs; with `stream_input` they are pushed row by row.
 
     Raises MismatchError where an output value differs or the stack is deeper than promised, and whatever compiling and running raise.
     """
     target = load_target(CORES[core])
     begin = time.perf_counter()
-    compiled = tinyc.load(case.model).compile(target, numerics=numerics)
+    compiled = tinyc.load(case.model).compile(target, numerics=numerics, stream_input=stream_input)
     seconds = time.perf_counter() - begin
     inputs = case.inputs[:samples]
     measured = measure_compiled(compiled, target, "qemu", {"input_0": inputs})

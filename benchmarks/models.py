@@ -3,6 +3,7 @@
 python benchmarks/models.py --all                 # measure and write docs/benchmarks.md and the table of README.md
 python benchmarks/models.py --all --check         # measure and compare with what they say
 python benchmarks/models.py --only kws_ref_model  # measure and print
+python benchmarks/models.py --only vww --stream-input  # the same with the input pushed row by row
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ def sample_count(case: Case, all_samples: bool) -> int:
     return len(case.inputs) if all_samples else FEW_SAMPLES
 
 
-def measure_all(cases: list[Case], all_samples: bool) -> list[Measurement]:
+def measure_all(cases: list[Case], all_samples: bool, stream_input: bool) -> list[Measurement]:
     """All cores and profiles of all cases; prints a row as soon as it is known."""
     measurements = []
     for case in cases:
         for core in CORES:
             for profile in PROFILES:
-                found = measure(case, core, profile.value, sample_count(case, all_samples))
+                found = measure(case, core, profile.value, sample_count(case, all_samples), stream_input)
                 measurements.append(found)
                 print(f"{full_rows([found])[0]} compiled in {found.compile_seconds:.1f} s", flush=True)
     return measurements
@@ -52,15 +53,18 @@ def main() -> int:
         "--check", action="store_true", help="as --all, but write nothing; exit 1 where the documentation is no longer true"
     )
     parser.add_argument("--only", action="append", choices=list(SOURCES), help="this network only; may be repeated; nothing is written")
+    parser.add_argument("--stream-input", action="store_true", help="push the inputs row by row; nothing is written")
     arguments = parser.parse_args()
+    if arguments.stream_input and arguments.check:
+        parser.error("the documentation's tables are about inputs in the arena: --stream-input and --check exclude each other")
     try:
-        return run(arguments.all or arguments.check, arguments.check, tuple(arguments.only or SOURCES))
+        return run(arguments.all or arguments.check, arguments.check, tuple(arguments.only or SOURCES), arguments.stream_input)
     except TinycError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def run(all_samples: bool, check: bool, wanted: tuple[str, ...]) -> int:
+def run(all_samples: bool, check: bool, wanted: tuple[str, ...], stream_input: bool) -> int:
     """Measures the networks `wanted` and returns the exit code."""
     compiler = find_gcc_arm().version()
     if check and recorded_compiler() != compiler:
@@ -69,13 +73,13 @@ def run(all_samples: bool, check: bool, wanted: tuple[str, ...]) -> int:
     cases, absent = find_cases(wanted)
     for name in absent:
         print(f"left out: {name} is not in ../shared/models and ../shared/golden", file=sys.stderr)
-    measurements, peers = measure_all(cases, all_samples), load_peers()
+    measurements, peers = measure_all(cases, all_samples, stream_input), load_peers()
     if check:
         problems = untrue_rows(measurements, peers)
         print("\n".join(problems) if problems else f"{len(measurements)} rows are as the documentation says")
         return 1 if problems else 0
-    if absent or set(wanted) != set(SOURCES) or not all_samples:
-        print("nothing written: that takes all networks and --all", file=sys.stderr)
+    if absent or set(wanted) != set(SOURCES) or not all_samples or stream_input:
+        print("nothing written: that takes all networks and --all, without --stream-input", file=sys.stderr)
         return 0
     write_documents(measurements, peers, compiler)
     print("written: docs/benchmarks.md, README.md")

@@ -159,7 +159,8 @@ def interpret(output: ToolOutput, description: BuildDescription, symbols: Mappin
         )
         raise RunnerError(f"{function} wrote outside its arena of {description.arena_bytes} bytes: {place}, in sample {report['sample']}")
     if status == "code":
-        raise RunnerError(f"{function} returned {report['code']} for sample {report['sample']}; 0 was expected")
+        expected = "0 was expected" if description.pushed is None else "0 was expected, and 1 for the last row"
+        raise RunnerError(f"{function} returned {report['code']} for sample {report['sample']}; {expected}")
     if status == "fault":
         raise RunnerError(f"{function} faulted: {_fault_text(report, symbols)}")
     if status == "file":
