@@ -136,9 +136,10 @@ class Model:
         options = CompileOptions(profile_of(numerics or self.default_numerics), measure=measure)
         return pareto_curve(Request(self.module, self.name, chosen), options, points, count, progress)
 
-    def remedies(self, report: MemoryReport, *, numerics: str | None = None) -> tuple[Remedy, ...]:
-        """Options that make the arena of `report`, which `compile` gave under its defaults, smaller; they are tried."""
-        return tried_remedies(self.module, CompileOptions(profile_of(numerics or self.default_numerics)), report)
+    def remedies(self, report: MemoryReport, *, numerics: str | None = None, stream_input: bool = False) -> tuple[Remedy, ...]:
+        """Options that make the arena of `report`, which `compile` gave under its other defaults, smaller; they are tried."""
+        options = CompileOptions(profile_of(numerics or self.default_numerics), stream_input=stream_input)
+        return tried_remedies(self.module, options, report)
 
     def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""

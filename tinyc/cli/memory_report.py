@@ -12,7 +12,7 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.files import write_file
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, stream_input_option, target_options
 from tinyc.errors import ModelError, UsageError, printable
 from tinyc.report.html import report_html
 from tinyc.report.memory import MemoryReport, memory_report_from_json
@@ -24,6 +24,7 @@ from tinyc.report.text import report_csv, report_text
 @target_options
 @numerics_option
 @onnx_options
+@stream_input_option
 @click.option(
     "--format", "style", type=click.Choice(["text", "json", "csv", "html"]), default="text", show_default=True, help="How to print it."
 )
@@ -36,6 +37,7 @@ def memory_report_command(
     shapes: tuple[str, ...],
     layout: str,
     approximate: bool,
+    stream_input: bool,
     style: str,
     output: Path | None,
 ) -> None:
@@ -49,13 +51,16 @@ def memory_report_command(
         if approximate:
             raise UsageError("--approximate is for models; that is a build folder")
         report = read_report(model_or_build)
+        if stream_input:
+            raise UsageError("--stream-input is for compiling; give the model to see what it needs with it")
         if target_file is not None or target_name not in (None, report.target):
             raise UsageError(f"that build is for {report.target}; give the model to see what it needs on another target")
     else:
         loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
         note_approximate(loaded.approximate_layers)
-        report = loaded.compile(find_target(target_name, target_file), numerics=numerics).report
-        report = replace(report, remedies=loaded.remedies(report, numerics=numerics))
+        target = find_target(target_name, target_file)
+        report = loaded.compile(target, numerics=numerics, stream_input=stream_input).report
+        report = replace(report, remedies=loaded.remedies(report, numerics=numerics, stream_input=stream_input))
     text = _WRITERS[style](report)
     if output is None:
         click.echo(text, nl=False)

@@ -41,7 +41,7 @@ def summary_lines(report: MemoryReport) -> list[str]:
         f"network           {printable(report.name)} on {report.target}, numerics {report.numerics}",
         f"multiply-adds     {report.macs:,}",
         f"RAM bytes         {ram.total_bytes:,} {_share(ram.total_bytes, report.ram_limit_bytes)}",
-        f"  arena           {ram.arena_bytes:,} (inputs and outputs included)",
+        f"  arena           {ram.arena_bytes:,} ({_boundary_text(report)} included)",
         f"  lower bound     {ram.lower_bound_bytes:,} ({proved})",
         f"  .data and .bss  {ram.static_bytes:,}",
         f"  stack           {stack}",
@@ -62,6 +62,12 @@ def approximate_text(layers: Sequence[str]) -> str:
     more = f" and {len(layers) - _NAMES} more" if len(layers) > _NAMES else ""
     count = f"{len(layers)} layer{'s' if len(layers) != 1 else ''}"
     return f"{count} that ONNX Runtime computes in float32, results may differ: {names}{more}"
+
+
+def _boundary_text(report: MemoryReport) -> str:
+    """What of the network's boundary lies in the arena."""
+    kept = [buffer for buffer in report.buffers if buffer.kind == "input_ring"]
+    return f"outputs and {kept[0].bytes:,} bytes for rows of the input" if kept else "inputs and outputs"
 
 
 def report_text(report: MemoryReport) -> str:
