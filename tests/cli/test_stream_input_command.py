@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 import tinyc
 from support.kernel_harness import WARNINGS
 from support.network_builder import NetworkBuilder
+from tinyc.api import Model
 from tinyc.cli.main import cli
 from tinyc.errors import UsageError
 from tinyc.ir.text import print_module
@@ -22,6 +24,9 @@ from tinyc.ir.text import print_module
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "examples" / "fashion_mnist" / "fashion_mnist.tflite"
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+needs_profile = pytest.mark.skipif(
+    shutil.which("arm-none-eabi-gcc") is None or importlib.util.find_spec("unicorn") is None, reason="needs arm-none-eabi-gcc and unicorn"
+)
 needs_gcc_arm = pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc")
 
 
@@ -75,6 +80,24 @@ def test_the_stack_of_a_push_is_measured() -> None:
     assert f"#define FASHION_MNIST_STACK_SIZE {compiled.report.ram.stack_bytes}" in compiled.files["fashion_mnist.h"]
     assert "Stack that fashion_mnist_push_row needs" in compiled.files["fashion_mnist.h"]
     assert compiled.report.ram.stack_bytes > 100
+
+
+@needs_profile
+def test_a_profile_counts_all_pushes(build: Path) -> None:
+    run = json.loads(command("run", str(build), "--runner", "unicorn", "--json").output)
+    profile = json.loads(command("profile", str(build), "--format", "json").output)
+    assert sum(layer["instructions"] for layer in profile["layers"]) == run["instructions"]
+
+
+def test_the_report_of_an_input_that_sets_the_peak_names_the_option() -> None:
+    builder = NetworkBuilder(2)
+    value = builder.conv(builder.input((1, 40, 40, 3)), 2, (3, 3), (4, 4))
+    model = Model("net", builder.finish(builder.depthwise(value)))
+    report = model.compile("host", measure=False).report
+    (remedy,) = [entry for entry in model.remedies(report) if entry.change.startswith("--stream-input")]
+    pushed = model.compile("host", measure=False, stream_input=True).report
+    assert remedy.arena_bytes == pushed.ram.arena_bytes
+    assert not any(entry.change.startswith("--stream-input") for entry in model.remedies(pushed, stream_input=True))
 
 
 def test_an_own_pipeline_and_the_option_exclude_each_other() -> None:

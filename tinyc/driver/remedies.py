@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from xdsl.dialects.builtin import ModuleOp
 
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.driver.schedules import Kernels, least_ram
+from tinyc.errors import UnsupportedError
 from tinyc.report.memory import MemoryReport, Remedy
 
 
@@ -14,13 +17,23 @@ def tried_remedies(module: ModuleOp, options: CompileOptions, report: MemoryRepo
     kernels = Kernels.of(module, options)
     found: list[Remedy] = []
     for change, changed in _changes(options):
-        arena = kernels.trial(kernels.streamed(changed.stream_budget), changed).arena_bytes
-        if arena < min([report.ram.arena_bytes, *(remedy.arena_bytes for remedy in found)]):
+        arena = _arena_bytes(replace(kernels, options=changed))
+        if arena is not None and arena < min([report.ram.arena_bytes, *(remedy.arena_bytes for remedy in found)]):
             found.append(Remedy(change, arena, report.ram.arena_bytes - arena))
     return tuple(sorted(found, key=lambda remedy: remedy.arena_bytes))
+
+
+def _arena_bytes(kernels: Kernels) -> int | None:
+    """The arena under the options of `kernels`; None where the network cannot be compiled with them."""
+    try:
+        return kernels.trial(kernels.streamed(kernels.options.stream_budget), kernels.options).arena_bytes
+    except UnsupportedError:
+        return None
 
 
 def _changes(options: CompileOptions) -> list[tuple[str, CompileOptions]]:
     """Options of the command line, and what they do; one that gives no less than those before it is not worth naming."""
     small, least = least_ram(options)
-    return [("--optimize ram", small), ("--ram and the least RAM that tinyc pareto prints", least)]
+    changes = [("--optimize ram", small), ("--ram and the least RAM that tinyc pareto prints", least)]
+    pushed = ("--stream-input, which takes the input row by row", replace(options, stream_input=True))
+    return changes if options.stream_input else [*changes, pushed]

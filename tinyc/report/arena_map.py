@@ -28,7 +28,7 @@ def marks(buffers: Sequence[BufferReport]) -> tuple[str, ...]:
     Buffers that are live together have different letters, as long as there are no more than 26 of them.
     """
     found = [""] * len(buffers)
-    for letters, kinds in ((string.ascii_uppercase, ("input", "output", "tensor")), (string.ascii_lowercase, ("ring",))):
+    for letters, kinds in ((string.ascii_uppercase, ("input", "output", "tensor")), (string.ascii_lowercase, ("ring", "input_ring"))):
         numbers = sorted(
             (number for number, buffer in enumerate(buffers) if buffer.kind in kinds), key=lambda n: (buffers[n].first_step, n)
         )
@@ -39,7 +39,7 @@ def marks(buffers: Sequence[BufferReport]) -> tuple[str, ...]:
                 position += 1
             found[number] = letters[position % 26]
             position += 1
-    private = {"scratch": SCRATCH, "accumulator": ACCUMULATOR}
+    private = {"scratch": SCRATCH, "accumulator": ACCUMULATOR, "counters": ACCUMULATOR, "state": ACCUMULATOR}
     return tuple(mark or private.get(buffer.kind, "?") for mark, buffer in zip(found, buffers, strict=True))
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from tinyc.report.memory import BufferReport, LayerReport, MemoryReport
 
-_ROW_KINDS = ("input", "output", "tensor", "ring")
+_ROW_KINDS = ("input", "input_ring", "output", "tensor", "ring")
+_ROLES = {
+    "scratch": "working memory of the step",
+    "accumulator": "sums of a reduction",
+    "state": "how many rows were pushed",
+    "counters": "how far each op has come, between two rows",
+}
 
 
 @dataclass(frozen=True)
@@ -98,8 +104,10 @@ def _holder(report: MemoryReport, layer: LayerReport, number: int, size: int) ->
     part = "" if size == buffer.bytes else f", {size:,} of its {buffer.bytes:,} bytes at that moment"
     if buffer.kind == "ring" and readers:
         return Holder(number, size, f"ring of {rows_kept(buffer)} between {writers[0].op} and {readers[-1].op}")
-    if buffer.kind in ("scratch", "accumulator"):
-        return Holder(number, size, "working memory of the step" if buffer.kind == "scratch" else "sums of a reduction")
+    if buffer.kind == "input_ring":
+        return Holder(number, size, f"ring of {rows_kept(buffer)} that are pushed one by one")
+    if buffer.kind in _ROLES:
+        return Holder(number, size, _ROLES[buffer.kind])
     if writers and readers:
         return Holder(number, size, f"read and overwritten here{part}")
     if writers:

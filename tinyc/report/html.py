@@ -157,7 +157,7 @@ def _boxes(report: MemoryReport, bands: list[Band], hatches: list[Hatch]) -> lis
         x, width = _across(report, buffer.offset, buffer.end)
         height = last.y + last.height - first.y
         dividers: tuple[float, ...] = ()
-        if buffer.kind == "ring" and buffer.slots > 1 and width / buffer.slots > 3:
+        if buffer.kind in ("ring", "input_ring") and buffer.slots > 1 and width / buffer.slots > 3:
             dividers = tuple(x + width * slot / buffer.slots for slot in range(1, buffer.slots))
         spans = bands[max(buffer.first_step, 0) : buffer.last_step + 1]
         label_x, label_y, room = _place_for_label(number, x, width, spans, hatches)

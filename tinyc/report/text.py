@@ -136,7 +136,7 @@ def map_lines(report: MemoryReport) -> list[str]:
         over.setdefault(overlap.result, []).append(overlap)
     legend = []
     for number, buffer in sorted(enumerate(report.buffers), key=lambda entry: (entry[1].first_step, entry[0])):
-        kind = f"{buffer.kind} {rows_kept(buffer)}" if buffer.kind == "ring" else buffer.kind
+        kind = f"{buffer.kind} {rows_kept(buffer)}" if buffer.kind in ("ring", "input_ring") else buffer.kind
         shares = [f"over {letters[entry.source]}, {entry.bytes:,} bytes" for entry in over.get(number, ())]
         place = f"{buffer.offset:>9,} to {buffer.end:>9,}"
         name = printable(buffer.name, 50) + (f" ({'; '.join(shares)})" if shares else "")

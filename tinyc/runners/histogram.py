@@ -18,7 +18,7 @@ from tinyc.errors import ToolError
 from tinyc.runners.base import DEFAULT_TIMEOUT_SECONDS, Array
 from tinyc.runners.description import BuildDescription, read_description
 from tinyc.runners.emulated import ELF_FILE, Machine, build_for_machine, machine_for
-from tinyc.runners.harness import interpret, prepare_work_dir
+from tinyc.runners.harness import calls_of_sample, interpret, prepare_work_dir
 from tinyc.runners.io import prepare_inputs
 from tinyc.runners.unicorn import MARK_COUNTED, MARK_IT, Monitor, UnicornRun, instruction_marks, monitor_library
 from tinyc.runners.unicorn_engine import UC_HOOK_MEM_READ, Engine, find_unicorn
@@ -85,11 +85,15 @@ class _Request:
             setattr(self.table, name, getattr(self, name).ctypes.data)
 
     def address(self) -> int:
-        """Of the structure, emptied for another inference."""
-        for array in (self.counts, self.jumps, self.flash_reads):
-            array.fill(0)
-        self.table.owner = self.table.place = self.table.next = 0
+        """Of the structure."""
         return ctypes.addressof(self.table)
+
+    def begin(self, new_sample: bool) -> None:
+        """Another call into the network; the first of a sample empties the histogram."""
+        if new_sample:
+            for array in (self.counts, self.jumps, self.flash_reads):
+                array.fill(0)
+        self.table.owner = self.table.place = self.table.next = 0
 
     def watch_flash(self, engine: Engine, library: ctypes.CDLL, monitor: Monitor) -> None:
         """Counts data reads from flash."""
@@ -139,7 +143,7 @@ def _run(
     with Engine(description.core) as engine:
         run = UnicornRun(description, program, machine, engine, library, data, request)
         interpret(run.until_exit(timeout_seconds), description, program.addresses(), "Unicorn")
-    return run.counts[-1]
+    return sum(run.counts[-calls_of_sample(description) :])
 
 
 def _spread_conditional(counts: Counts, marks: bytes) -> None:

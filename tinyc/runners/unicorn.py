@@ -109,7 +109,10 @@ class HistogramRequest(Protocol):
     """What the monitor is to count besides; tinyc.runners.histogram makes one."""
 
     def address(self) -> int:
-        """Of its struct histogram, emptied for another inference."""
+        """Of its struct histogram."""
+
+    def begin(self, new_sample: bool) -> None:
+        """Another call into the network; the first of a sample empties the histogram."""
         ...
 
     def watch_flash(self, engine: Engine, library: ctypes.CDLL, monitor: Monitor) -> None:
@@ -291,7 +294,9 @@ class UnicornRun:
             self._protect_caller()
             self.monitor.instructions = 0
             self.monitor.armed = 1
-            self.monitor.histogram = None if self.histogram is None else self.histogram.address()
+            if self.histogram is not None:
+                self.histogram.begin(len(self.counts) % calls_of_sample(self.description) == 0)
+                self.monitor.histogram = self.histogram.address()
             return pc
         if pc == self.end:
             self.counts.append(self.monitor.instructions)
