@@ -93,8 +93,8 @@ def verify(
     approximate: bool = False,
 ) -> VerifyResult:
     """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert
-    or, for an ONNX file, with ONNX Runtime. Where `approximate` let layers in that ONNX Runtime computes in float32, its outputs need not
-    be equal: a note says how many differ and by how much. With `stream_input` the C gets its input row by row.
+    or, for an ONNX file, with ONNX Runtime; with `stream_input` the C gets its input row by row. Where `approximate` let layers in that
+    ONNX Runtime computes in float32, its outputs need not be equal: a note says how many differ and by how much.
 
     Raises MismatchError naming the first diverging tensor, and everything that loading, compiling and running raise.
     """
