@@ -163,10 +163,88 @@ def test_a_mean_over_rows_and_columns_becomes_a_global_pool(keep: int, left: lis
     assert_same_function(model, graph)
 
 
-def test_hard_swish_and_hard_sigmoid_become_mul_add_and_clip(tmp_path: Path) -> None:
-    model = make_model([node("HardSwish", ["x"], ["a"]), node("HardSigmoid", ["a"], ["y"], alpha=0.3, beta=0.4)])
+def test_hard_sigmoid_becomes_mul_add_and_clip(tmp_path: Path) -> None:
+    model = make_model([node("HardSigmoid", ["x"], ["y"], alpha=0.3, beta=0.4)])
     graph = prepared(model, tmp_path)
-    assert operators(graph) == ["Mul", "Add", "Clip", "Mul", "Mul", "Add", "Clip"]
+    assert operators(graph) == ["Mul", "Add", "Clip"]
+    assert_same_function(model, graph)
+
+
+GATE = [node("Add", ["three", "x"], ["a"]), node("Clip", ["a", "zero", "six"], ["b"])]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("HardSwish", ["x"], ["y"])],
+        [node("HardSigmoid", ["x"], ["g"], alpha=1 / 6), node("Mul", ["g", "x"], ["y"])],
+        [*GATE, node("Mul", ["x", "b"], ["c"]), node("Div", ["c", "six"], ["y"])],
+        [*GATE, node("Div", ["b", "six"], ["g"]), node("Mul", ["x", "g"], ["y"])],
+        [*GATE, node("Mul", ["sixth", "b"], ["g"]), node("Mul", ["g", "x"], ["y"])],
+    ],
+)
+def test_every_way_to_write_hard_swish_becomes_one_operator(nodes: list[Node], tmp_path: Path) -> None:
+    constants = {name: np.array(value, np.float32) for name, value in {"three": 3, "zero": 0, "six": 6, "sixth": 0.16667}.items()}
+    model = make_model(nodes, constants)
+    graph = prepared(model, tmp_path)
+    assert operators(graph) == ["HardSwish"]
+    assert_same_function(model, graph)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("HardSigmoid", ["x"], ["g"], alpha=0.2), node("Mul", ["g", "x"], ["y"])],
+        [node("HardSigmoid", ["x"], ["g"], alpha=1 / 6), node("Mul", ["g", "g"], ["y"])],
+        [*GATE, node("Mul", ["x", "b"], ["y"])],
+        [*GATE, node("Div", ["b", "three"], ["g"]), node("Mul", ["x", "g"], ["y"])],
+        [node("Add", ["x", "x"], ["z"]), *GATE, node("Mul", ["z", "b"], ["c"]), node("Div", ["c", "six"], ["y"])],
+    ],
+)
+def test_what_only_looks_like_hard_swish_is_left(nodes: list[Node], tmp_path: Path) -> None:
+    constants = {name: np.array(value, np.float32) for name, value in {"three": 3, "zero": 0, "six": 6}.items()}
+    model = make_model(nodes, constants)
+    graph = prepared(model, tmp_path)
+    assert "HardSwish" not in operators(graph)
+    assert_same_function(model, graph)
+
+
+def test_a_bound_by_max_or_min_becomes_relu_or_clip(tmp_path: Path) -> None:
+    constants = {"zero": np.zeros((1, 1), np.float32), "two": np.array(2, np.float32)}
+    model = make_model([node("Max", ["zero", "x"], ["a"]), node("Min", ["a", "two"], ["b"]), node("Max", ["b", "two"], ["y"])], constants)
+    graph = prepared(model, tmp_path)
+    assert operators(graph) == ["Relu", "Clip", "Clip"]
+    assert_same_function(model, graph)
+
+
+def test_a_prelu_with_one_slope_becomes_leaky_relu_and_another_is_refused(tmp_path: Path) -> None:
+    model = make_model([node("PRelu", ["x", "s"], ["y"])], {"s": np.full((4, 1, 1), 0.25, np.float32)})
+    graph = prepared(model, tmp_path)
+    assert operators(graph) == ["LeakyRelu"]
+    assert_same_function(model, graph)
+    with pytest.raises(UnsupportedError, match="PRelu"):
+        prepared(make_model([node("PRelu", ["x", "s"], ["y"])], random_constants(s=(4, 1, 1))), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "left"),
+    [
+        (node("ReduceMax", ["x"], ["y"], axes=[-1, 2], keepdims=1), ["MaxPool"]),
+        (node("ReduceMax", ["x"], ["y"], axes=[2, 3], keepdims=0), ["MaxPool", "Flatten"]),
+        (node("GlobalMaxPool", ["x"], ["y"]), ["MaxPool"]),
+    ],
+)
+def test_a_maximum_over_rows_and_columns_becomes_a_max_pool(reduction: Node, left: list[str], tmp_path: Path) -> None:
+    model = make_model([reduction], rank=2 if "Flatten" in left else 4)
+    graph = prepared(model, tmp_path)
+    assert operators(graph) == left
+    assert_same_function(model, graph)
+
+
+def test_a_difference_of_two_tensors_becomes_an_addition_of_the_negative(tmp_path: Path) -> None:
+    model = make_model([node("Relu", ["x"], ["a"]), node("Sub", ["a", "x"], ["y"])])
+    graph = prepared(model, tmp_path)
+    assert operators(graph) == ["Relu", "Mul", "Add"]
     assert_same_function(model, graph)
 
 
@@ -241,7 +319,7 @@ def test_an_old_operator_set_is_converted(tmp_path: Path) -> None:
     constants = random_constants(w=(4, 4, 1, 1), **NORM)
     model = make_model([node("Conv", ["x", "w"], ["a"]), norm("a", "n"), node("Softmax", ["n"], ["y"], axis=1)], constants, opset=11)
     graph = prepared(model, tmp_path)
-    assert graph.opset == 13
+    assert graph.opset == 14
     assert_same_function(model, graph)
 
 

@@ -26,6 +26,7 @@ from tinyc.quantize.options import Progress, QuantizeOptions, no_progress
 from tinyc.quantize.read_float import read_float_model
 from tinyc.quantize.run_float import require_onnxruntime
 from tinyc.quantize.simplify import simplify
+from tinyc.quantize.simplify_activations import simplify_activations
 from tinyc.quantize.supported import check_supported
 
 
@@ -73,6 +74,7 @@ def prepare(graph: Graph, file: str) -> Graph:
     # Absurd weights overflow when they are folded; check_supported finds the result.
     with np.errstate(all="ignore"):
         fold_constants(graph)
+        simplify_activations(graph)
         simplify(graph)
         fold_constants(graph)
         fold_pads(graph)

@@ -16,8 +16,8 @@ from tinyc.quantize.graph import Graph
 from tinyc.quantize.messages import first_line
 
 MAX_FILE_BYTES = 1 << 30
-OLDEST_OPSET = 13
-"""Scales per channel came with opset 13; older models are converted up to it."""
+OLDEST_OPSET = 14
+"""Scales per channel came with opset 13, HardSwish with 14; older models are converted up to it."""
 _QUANTISED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 )

@@ -16,9 +16,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 def simplify(graph: Graph) -> None:
     """Applies the rules below until none applies.
 
-    ReduceMean over rows and columns becomes GlobalAveragePool; HardSwish and HardSigmoid become Mul, Add and Clip; MatMul with constant
-    weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights; division by and subtraction of a
-    constant become Mul and Add; a Clip at 0 without upper bound becomes Relu.
+    ReduceMean over rows and columns becomes GlobalAveragePool, a maximum over them MaxPool; HardSigmoid becomes Mul, Add and Clip; MatMul
+    with constant weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights; division by a constant
+    and subtraction become Mul and Add; a Clip at 0 without upper bound becomes Relu.
     """
     changed = True
     while changed:
@@ -29,46 +29,53 @@ def simplify(graph: Graph) -> None:
 
 
 def _mean(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
-    attributes = attributes_of(node)
-    listed = constant_input(graph, node, 1)
-    axes = attributes.get("axes") if listed is None else listed.reshape(-1).tolist()
-    if axes is None or len(shapes.get(node.input[0], ())) != 4 or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+    if not _reduces_image(graph, node, shapes):
         return False
-    source, result = node.input[0], node.output[0]
-    if attributes.get("keepdims", 1):
-        graph.replace(node, [helper.make_node("GlobalAveragePool", [source], [result], name=node.name)])
-        return True
-    mean = f"{result}.mean"
-    nodes = [
-        helper.make_node("GlobalAveragePool", [source], [mean], name=node.name),
-        helper.make_node("Flatten", [mean], [result], name=f"{node.name}.flatten", axis=1),
-    ]
-    graph.replace(node, nodes)
+    _replace_reduction(graph, node, lambda result: helper.make_node("GlobalAveragePool", [node.input[0]], [result], name=node.name))
     return True
+
+
+def _maximum(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    if node.op_type == "GlobalMaxPool" and len(shapes.get(node.input[0], ())) != 4:
+        return False
+    if node.op_type == "ReduceMax" and not _reduces_image(graph, node, shapes):
+        return False
+    size = list(shapes[node.input[0]][2:])
+    _replace_reduction(
+        graph, node, lambda result: helper.make_node("MaxPool", [node.input[0]], [result], name=node.name, kernel_shape=size)
+    )
+    return True
+
+
+def _reduces_image(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    """Whether the node reduces rows and columns of an image, and nothing else."""
+    listed = constant_input(graph, node, 1)
+    axes = attributes_of(node).get("axes") if listed is None else listed.reshape(-1).tolist()
+    return axes is not None and len(shapes.get(node.input[0], ())) == 4 and sorted(int(axis) % 4 for axis in axes) == [2, 3]
+
+
+def _replace_reduction(graph: Graph, node: onnx.NodeProto, pool: Callable[[str], onnx.NodeProto]) -> None:
+    """Puts `pool`, a function of its result's name, for `node`, and a Flatten behind it where the node drops the reduced axes."""
+    result = node.output[0]
+    if attributes_of(node).get("keepdims", 1):
+        graph.replace(node, [pool(result)])
+        return
+    pooled = f"{result}.pooled"
+    graph.replace(node, [pool(pooled), helper.make_node("Flatten", [pooled], [result], name=f"{node.name}.flatten", axis=1)])
 
 
 def _hard_sigmoid(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
-    attributes = attributes_of(node)
-    graph.replace(node, _hard_sigmoid_nodes(graph, node, node.output[0], attributes.get("alpha", 0.2), attributes.get("beta", 0.5)))
-    return True
-
-
-def _hard_swish(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
-    gate = f"{node.output[0]}.gate"
-    nodes = _hard_sigmoid_nodes(graph, node, gate, 1 / 6, 0.5)
-    graph.replace(node, [*nodes, helper.make_node("Mul", [node.input[0], gate], [node.output[0]], name=node.name)])
-    return True
-
-
-def _hard_sigmoid_nodes(graph: Graph, node: onnx.NodeProto, result: str, alpha: float, beta: float) -> list[onnx.NodeProto]:
-    constants = {"alpha": alpha, "beta": beta, "zero": 0.0, "one": 1.0}
+    attributes, result = attributes_of(node), node.output[0]
+    constants = {"alpha": attributes.get("alpha", 0.2), "beta": attributes.get("beta", 0.5), "zero": 0.0, "one": 1.0}
     names = {part: graph.add_constant(f"{node.name}.{part}", np.array(value, np.float32)) for part, value in constants.items()}
     scaled, shifted = f"{result}.scaled", f"{result}.shifted"
-    return [
+    nodes = [
         helper.make_node("Mul", [node.input[0], names["alpha"]], [scaled], name=f"{node.name}.scale"),
         helper.make_node("Add", [scaled, names["beta"]], [shifted], name=f"{node.name}.shift"),
         helper.make_node("Clip", [shifted, names["zero"], names["one"]], [result], name=f"{node.name}.clip"),
     ]
+    graph.replace(node, nodes)
+    return True
 
 
 def _divide(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
@@ -83,7 +90,14 @@ def _divide(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
 def _subtract(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
     subtrahend = constant_input(graph, node, 1)
     if subtrahend is None:
-        return False
+        minus_one = graph.add_constant(f"{node.name}.minus_one", np.array(-1.0, np.float32))
+        negative = f"{node.output[0]}.negative"
+        nodes = [
+            helper.make_node("Mul", [node.input[1], minus_one], [negative], name=f"{node.name}.negate"),
+            helper.make_node("Add", [node.input[0], negative], list(node.output), name=node.name),
+        ]
+        graph.replace(node, nodes)
+        return True
     name = graph.add_constant(f"{node.name}.negative", -subtrahend)
     graph.replace(node, [helper.make_node("Add", [node.input[0], name], list(node.output), name=node.name)])
     return True
@@ -151,9 +165,10 @@ def _join_biases(graph: Graph) -> None:
 
 
 _RULES: Mapping[str, Callable[[Graph, onnx.NodeProto, Shapes], bool]] = {
+    "GlobalMaxPool": _maximum,
+    "ReduceMax": _maximum,
     "ReduceMean": _mean,
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _hard_swish,
     "Div": _divide,
     "Sub": _subtract,
     "Clip": _clip,

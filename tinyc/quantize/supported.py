@@ -9,12 +9,15 @@ from tinyc.quantize.graph import Graph
 
 WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 QUANTISABLE = WEIGHTED | {
+    "Abs",
     "Add",
     "AveragePool",
     "Clip",
     "Concat",
+    "Elu",
     "Flatten",
     "GlobalAveragePool",
+    "HardSwish",
     "LeakyRelu",
     "MaxPool",
     "Mul",
@@ -27,7 +30,6 @@ QUANTISABLE = WEIGHTED | {
     "Softmax",
     "Split",
     "Squeeze",
-    "Sub",
     "Tanh",
     "Transpose",
     "Unsqueeze",
