@@ -323,6 +323,11 @@ def test_an_old_operator_set_is_converted(tmp_path: Path) -> None:
     assert_same_function(model, graph)
 
 
+def test_operators_with_a_known_way_out_are_refused_with_it(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="export the network without it"):
+        prepared(make_model([node("LogSoftmax", ["x"], ["y"])]), tmp_path)
+
+
 def test_all_operators_without_an_8_bit_form_are_listed(tmp_path: Path) -> None:
     model = make_model([node("Erf", ["x"], ["a"], name="first"), node("Sin", ["a"], ["y"], name="second")])
     with pytest.raises(UnsupportedError, match=r"(?s)2 nodes.*first.*Erf.*second.*Sin"):

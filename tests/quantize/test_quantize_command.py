@@ -49,7 +49,7 @@ def test_it_writes_the_model_and_prints_the_worst_layers(model: Path, data: Path
     assert lines[0].split() == ["tensor", "operator", "SQNR", "dB", "weights", "dB"]
     assert lines[4].startswith("... and")
     assert "same top class" in lines[5]
-    assert lines[6:] == ["note: biases of 10 layers corrected", f"written           {output}"]
+    assert lines[6:] == ["note: layers with a corrected bias: 10", f"written           {output}"]
     onnx.checker.check_model(onnx.load(output))
     assert "\r" not in printed.out
 
@@ -58,7 +58,7 @@ def test_options_reach_the_quantiser_and_json_says_what_they_did(model: Path, da
     output = model.with_name("int8.onnx")
     assert quantize(model, "--calibration", data, "-o", output, "--equalize", "--method", "mse", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [note.split(" ", 1)[1][:20] for note in facts["notes"]] == ["pairs of layers equa", "of 10 layers correct"]
+    assert [note.partition(":")[0] for note in facts["notes"]] == ["pairs of layers equalised", "layers with a corrected bias"]
     assert facts["samples"] == 8
     assert facts["layers"][0]["sqnr_db"] <= facts["layers"][-1]["sqnr_db"]
 
@@ -71,6 +71,26 @@ def test_biases_can_be_left_alone(model: Path, data: Path, capsys: pytest.Captur
 def test_the_array_may_have_any_name_where_there_is_one_input(model: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", images=synthetic_inputs((1, 49, 10), 2, 1))
     assert quantize(model, "--calibration", tmp_path / "other.npz", "-o", tmp_path / "int8.onnx") == 0
+
+
+def test_samples_may_come_as_one_npy_file_where_there_is_one_input(model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "samples.npy", synthetic_inputs((1, 49, 10), 8, 1))
+    assert quantize(model, "--calibration", tmp_path / "samples.npy", "-o", tmp_path / "int8.onnx") == 0
+
+
+def test_few_samples_and_integers_are_taken_with_a_note(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "bytes.npz", input=np.random.RandomState(0).randint(0, 256, (2, 1, 49, 10)).astype(np.uint8))
+    assert quantize(model, "--calibration", tmp_path / "bytes.npz", "-o", tmp_path / "int8.onnx") == 0
+    printed = capsys.readouterr().out
+    assert "note: 2 calibration samples" in printed
+    assert "note: input was uint8 and is taken as it is, from 0 to 255" in printed
+
+
+def test_a_percentile_without_its_method_is_refused(model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (model, "--calibration", data, "-o", tmp_path / "int8.onnx", "--percentile", "99")
+    assert quantize(*arguments) == 2
+    refused(capsys, 2, "--percentile is for --method percentile")
+    assert quantize(*arguments, "--method", "percentile") == 0
 
 
 def test_a_free_dimension_can_be_fixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,9 @@ def test_archives_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(b"no archive")
     with pytest.raises(ModelError, match="not an npz archive"):
         make_network("ds-cnn", weights=path)
+    np.save(tmp_path / "one.npy", np.zeros(3, np.float32))
+    with pytest.raises(ModelError, match="one array, expected an npz archive"):
+        make_network("ds-cnn", weights=tmp_path / "one.npy")
     with pytest.raises(ModelError, match="No such file"):
         make_network("ds-cnn", weights=tmp_path / "no.npz")
 

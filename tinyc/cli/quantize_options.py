@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tinyc.errors import UsageError
 from tinyc.quantize.options import METHODS, Progress, QuantizeOptions, no_progress
 
 Decorated = Callable[..., Any]
@@ -28,7 +29,12 @@ def quantize_options(command: Decorated) -> Decorated:
             help="Take the mean error of rounded weights out of the biases.",
         ),
         click.option("--equalize", is_flag=True, help="Scale channels between neighbouring layers so that their weight ranges are equal."),
-        click.option("--percentile", type=float, default=99.99, show_default=True, help="Share of values that --method percentile covers."),
+        click.option(
+            "--percentile",
+            type=float,
+            show_default=f"{QuantizeOptions.percentile}",
+            help="Per cent of values that --method percentile covers.",
+        ),
         click.option("--method", type=click.Choice(METHODS), default="minmax", show_default=True, help="How activation ranges are chosen."),
     ):
         command = option(command)
@@ -37,7 +43,11 @@ def quantize_options(command: Decorated) -> Decorated:
 
 def take_quantize_options(arguments: Mapping[str, Any], compare: bool) -> QuantizeOptions:
     """What the user chose; `compare` asks for the loss of each layer. Raises UsageError."""
-    return QuantizeOptions(arguments["method"], arguments["percentile"], arguments["equalize"], arguments["correct_bias"], compare)
+    method, percentile = arguments["method"], arguments["percentile"]
+    if percentile is not None and method != "percentile":
+        raise UsageError("--percentile is for --method percentile")
+    chosen = QuantizeOptions.percentile if percentile is None else percentile
+    return QuantizeOptions(method, chosen, arguments["equalize"], arguments["correct_bias"], compare)
 
 
 @contextmanager

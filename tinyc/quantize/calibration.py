@@ -1,10 +1,10 @@
-"""Calibration data: an npz archive with samples for every input of a model."""
+"""Calibration data: an npz archive with samples for every input of a model, or an npy file where there is one input."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,34 @@ from tinyc.quantize.graph import Graph
 
 Samples = Mapping[str, NDArray[np.float32]]
 
+FEW_SAMPLES = 8
+"""With fewer samples the user is told."""
+
 
 @dataclass(frozen=True)
 class Calibration:
-    """`arrays` holds for each input all samples, float32, with one sample a row of the first axis."""
+    """`arrays` holds for each input all samples, float32, with one sample a row of the first axis.
+
+    `integers` names the inputs whose samples were no float numbers, and their type.
+    """
 
     arrays: Samples
+    integers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """Number of samples."""
         return min((len(array) for array in self.arrays.values()), default=0)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about the samples."""
+        found = []
+        if self.count < FEW_SAMPLES:
+            found.append(f"{self.count} calibration samples: ranges hold for them alone; about 100 are better")
+        for name, kind in self.integers.items():
+            array = self.arrays[name]
+            found.append(f"{printable(name)} was {kind} and is taken as it is, from {array.min():g} to {array.max():g}")
+        return tuple(found)
 
     def feeds(self) -> Iterator[dict[str, NDArray[np.float32]]]:
         """One sample at a time, with the batch axis that the model has."""
@@ -34,7 +51,7 @@ class Calibration:
 
 
 def read_calibration(path: Path | None, graph: Graph, model: str) -> Calibration:
-    """Samples from the npz archive at `path` for the inputs of `graph`.
+    """Samples from the npz archive (or npy file) at `path` for the inputs of `graph`.
 
     With one input the name of the array does not matter. Raises UsageError without a path, and ModelError for an unreadable archive, a
     wrong shape, no sample, or values that are no finite numbers.
@@ -79,7 +96,9 @@ def check_calibration(arrays: Mapping[str, NDArray[np.generic]], graph: Graph, s
     counts = {len(array) for array in checked.values()}
     if len(counts) > 1:
         raise ModelError(f"{shown}: the inputs have different numbers of samples ({', '.join(map(str, sorted(counts)))})")
-    return Calibration(checked)
+    return Calibration(
+        checked, {name: str(np.asarray(arrays[name]).dtype) for name in checked if np.asarray(arrays[name]).dtype.kind != "f"}
+    )
 
 
 def _layout_hint(array: NDArray[np.generic], shape: list[int]) -> str:
@@ -93,9 +112,10 @@ def _layout_hint(array: NDArray[np.generic], shape: list[int]) -> str:
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
     shown = printable(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelError(f"{shown}: one array, expected an npz archive (numpy.savez)")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return {path.stem: np.asarray(loaded)}
+        with loaded as archive:
             return {name: np.asarray(archive[name]) for name in archive.files}
     except OSError as error:
         raise ModelError(f"{shown}: {error.strerror or error}") from error

@@ -30,22 +30,20 @@ class Pair:
     second: onnx.NodeProto
 
 
-def release_clips(graph: Graph, observed: Mapping[str, Observed]) -> int:
-    """Turns each Clip from 0 to a bound that calibration never reached into a Relu, which scales; returns how many.
+def release_clips(graph: Graph, observed: Mapping[str, Observed]) -> tuple[int, int]:
+    """Turns each Clip from 0 to a bound that calibration never reached into a Relu, which scales; returns how many, and how many stay.
 
     Equalisation needs ReLU, as its authors replace ReLU6; this keeps to the clips that do nothing on the data.
     """
-    released = 0
-    for node in list(graph.nodes):
-        if node.op_type != "Clip":
-            continue
+    released, clips = 0, [node for node in graph.nodes if node.op_type == "Clip"]
+    for node in clips:
         lower, upper = constant_input(graph, node, 1), constant_input(graph, node, 2)
         if lower is None or upper is None or float(lower.reshape(-1)[0]) != 0.0:
             continue
         if observed[node.output[0]].maximum < float(upper.reshape(-1)[0]):
             graph.replace(node, [helper.make_node("Relu", [node.input[0]], list(node.output), name=node.name)])
             released += 1
-    return released
+    return released, len(clips) - released
 
 
 def equalise(graph: Graph) -> int:

@@ -85,15 +85,19 @@ def prepare(graph: Graph, file: str) -> Graph:
 
 def _quantize(graph: Graph, calibration: Calibration, options: QuantizeOptions, progress: Progress) -> Quantized:
     require_onnxruntime()
-    notes = list[str]()
+    notes = list(calibration.notes())
     if options.equalise:
-        released = release_clips(graph, observe(graph, calibration, False, progress))
-        notes.append(f"{equalise(graph)} pairs of layers equalised ({released} clips that the data never reaches became ReLU)")
+        released, left = release_clips(graph, observe(graph, calibration, False, progress))
+        notes.append(f"pairs of layers equalised: {equalise(graph)}")
+        if released:
+            notes.append(f"clips whose upper bound the data never reaches, now ReLU: {released}")
+        if left:
+            notes.append(f"clips that stay and keep their layers as they are: {left}")
     needs_histograms = options.method != "minmax"
     observed = observe(graph, calibration, needs_histograms, progress)
     reference = Graph(graph.name, [_copy(node) for node in graph.nodes], dict(graph.constants), graph.inputs, graph.outputs, graph.opset)
     if options.correct_bias:
-        notes.append(f"biases of {correct_biases(graph, observed)} layers corrected")
+        notes.append(f"layers with a corrected bias: {correct_biases(graph, observed)}")
     fold_activations(graph)
     ranges = {name: choose_range(values, options) for name, values in observed.items()}
     model = emit_qdq(graph, ranges)

@@ -35,6 +35,22 @@ QUANTISABLE = WEIGHTED | {
     "Unsqueeze",
 }
 
+_NORMALISATION = "batch normalisation costs nothing: it folds into the layer before it"
+_SMOOTH = "Relu, LeakyRelu and HardSwish have an 8-bit form; train the network with one of them"
+HINTS = {
+    "ConvTranspose": "enlarge by Resize (nearest) and a convolution",
+    "Erf": _SMOOTH,
+    "Gelu": _SMOOTH,
+    "GroupNormalization": _NORMALISATION,
+    "InstanceNormalization": _NORMALISATION,
+    "LayerNormalization": _NORMALISATION,
+    "LogSoftmax": "export the network without it, or with Softmax: the largest output stays the largest",
+    "Mish": _SMOOTH,
+    "PRelu": "one slope for all channels would be LeakyRelu",
+    "Softplus": _SMOOTH,
+}
+"""What to do instead, by operator."""
+
 
 def check_supported(graph: Graph, file: str) -> None:
     """Raises UnsupportedError with every node that cannot be quantised, and ModelError where a shape or a constant is none."""
@@ -45,7 +61,7 @@ def check_supported(graph: Graph, file: str) -> None:
             node.op_type,
             "",
             "has no 8-bit form here",
-            f"operators that can be quantised: {', '.join(sorted(QUANTISABLE))}",
+            HINTS.get(node.op_type, f"operators that can be quantised: {', '.join(sorted(QUANTISABLE))}"),
         )
         for node in graph.nodes
         if node.op_type not in QUANTISABLE

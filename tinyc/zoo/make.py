@@ -88,9 +88,10 @@ def _settings(network: Network, width: float | None, resolution: int | None, cla
 def _read_weights(path: Path, expected: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
     shown = printable(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelError(f"{shown}: one array, expected an npz archive with one array for each tensor")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ModelError(f"{shown}: one array, expected an npz archive with one array for each tensor")
+        with loaded as archive:
             given = {name: np.asarray(archive[name]) for name in archive.files}
     except OSError as error:
         raise ModelError(f"{shown}: {error.strerror or error}") from error
