@@ -15,18 +15,19 @@ from tinyc.zoo.inverted_residuals import mobilenet_v2_table, parse_block, scaled
 CONFIGS = Path(__file__).resolve().parents[3] / "shared" / "models" / "mcunet-configs"
 PUBLISHED = [name for name, network in networks().items() if network.published_macs is not None]
 CONFIG_FILES = {
-    "mcunet-in0": "mcunet-10fps",
-    "mcunet-in1": "mcunet-5fps",
-    "mcunet-in2": "mcunet-256kb-1mb",
-    "mcunet-in3": "mcunet-320kb-1mb",
-    "mcunet-in4": "mcunet-512kb-2mb",
-    "mcunet-256kb-1mb-int4": "mcunet-256kb-1mb-int4",
-    "mcunet-320kb-1mb-int4": "mcunet-320kb-1mb-int4",
-    "mcunet-512kb-2mb-int4": "mcunet-512kb-2mb-int4",
-    "mbv2-w0.3": "mbv2-w0.3-r80",
-    "mbv2-w0.35": "mbv2-w0.35-r144",
-    "proxyless-w0.25": "proxyless-w0.25-r112",
-    "proxyless-w0.3": "proxyless-w0.3-r176",
+    "mcunet-in0": "mcunet-10fps_imagenet",
+    "mcunet-in1": "mcunet-5fps_imagenet",
+    "mcunet-in2": "mcunet-256kb-1mb_imagenet",
+    "mcunet-in3": "mcunet-320kb-1mb_imagenet",
+    "mcunet-in4": "mcunet-512kb-2mb_imagenet",
+    "mcunet-256kb-1mb-int4": "mcunet-256kb-1mb-int4_imagenet",
+    "mcunet-320kb-1mb-int4": "mcunet-320kb-1mb-int4_imagenet",
+    "mcunet-512kb-2mb-int4": "mcunet-512kb-2mb-int4_imagenet",
+    "mbv2-w0.3": "mbv2-w0.3-r80_imagenet",
+    "mbv2-w0.35": "mbv2-w0.35-r144_imagenet",
+    "proxyless-w0.25": "proxyless-w0.25-r112_imagenet",
+    "proxyless-w0.3": "proxyless-w0.3-r176_imagenet",
+    "proxyless-mobile": "proxyless_mobile",
 }
 
 
@@ -102,7 +103,7 @@ def test_a_row_that_is_no_block_is_refused(row: str) -> None:
 @pytest.mark.skipif(not CONFIGS.is_dir(), reason="the published configurations are not here")
 @pytest.mark.parametrize("name", list(CONFIG_FILES))
 def test_the_blocks_equal_the_published_configuration(name: str) -> None:
-    published = json.loads((CONFIGS / f"{CONFIG_FILES[name]}_imagenet.json").read_text())
+    published = json.loads((CONFIGS / f"{CONFIG_FILES[name]}.json").read_text())
     expected = []
     for block in published["blocks"]:
         layer, shortcut = block["mobile_inverted_conv"], block["shortcut"]
