@@ -1,4 +1,7 @@
-"""The default keeps the float network's answer at least as often as ONNX Runtime's quantize_static with the same data. Run with -m slow."""
+"""The default keeps the float network's answer at least as often as ONNX Runtime's quantize_static with the same data.
+
+benchmarks/agreement.py measures more networks, with more samples.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,16 @@ from tinyc.quantize.run_float import Runner
 from tinyc.zoo import make_network, synthetic_inputs
 
 pytest.importorskip("onnxruntime")
-pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("name", "classes"),
-    [("mcunet-in0", 1000), ("mcunet-vww1", 100), ("mbv2-w0.3", 1000), ("ds-cnn", 12), ("resnet-8", 100), ("mobilenet-v1-vww", 100)],
-)
+@pytest.mark.parametrize(("name", "classes"), [("mcunet-in0", 1000), ("ds-cnn", 12)])
 def test_the_largest_output_agrees_with_float_at_least_as_often(name: str, classes: int, tmp_path: Path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     model = make_network(name, classes=classes)
     shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim][1:]
-    calibration, inputs = synthetic_inputs(shape, 32, 1), synthetic_inputs(shape, 200, 2)
+    calibration, inputs = synthetic_inputs(shape, 16, 1), synthetic_inputs(shape, 80, 2)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -49,5 +48,4 @@ def test_the_largest_output_agrees_with_float_at_least_as_often(name: str, class
     expected = answers(model)
     ours = quantize_arrays(path, {"input": calibration}).model
     shares = [float((answers(quantized) == expected).mean()) for quantized in (ours, onnx.load(static))]
-    print(f"{name}: ours {shares[0]:.3f}, quantize_static {shares[1]:.3f}")
     assert shares[0] >= shares[1]

@@ -99,6 +99,8 @@ def _quantize(graph: Graph, calibration: Calibration, options: QuantizeOptions, 
     if options.correct_bias:
         notes.append(f"layers with a corrected bias: {correct_biases(graph, observed)}")
     fold_activations(graph)
+    # Seconds for a network with many channels, in one call of ONNX Runtime.
+    progress("rounding", 0, 1)
     ranges = {name: choose_range(values, options) for name, values in observed.items()}
     model = emit_qdq(graph, ranges)
     loss = measure_loss(reference, model, calibration, progress) if options.compare else None
