@@ -127,3 +127,28 @@ def test_bias_correction_of_a_convolution_uses_the_channels_of_each_group(tmp_pa
     rounded = make_model([node("Conv", ["x", "w"], ["y"], group=2)], constants)
     error = np.mean([run(model, {"x": row[None]})[0] - run(rounded, {"x": row[None]})[0] for row in inputs], axis=(0, 1, 3, 4))
     np.testing.assert_allclose(graph.constants[graph.nodes[0].input[2]], error, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"pads": [3, 3, 3, 3]},
+        {"pads": [3, 2, 1, 0], "strides": [2, 1]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+        {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
+        {"pads": [6, 4, 6, 4], "dilations": [2, 1]},
+        {},
+    ],
+)
+def test_bias_correction_counts_only_taps_inside_the_image(attributes: dict[str, object], tmp_path: Path) -> None:
+    constants = random_constants(w=(4, 1, 5, 5))
+    constants["w"][:, 0, 0, 0] = 30
+    model = make_model([node("Conv", ["x", "w"], ["y"], group=4, **attributes)], constants, shape=(1, 4, 6, 6))
+    # One value a channel: then the mean over all windows is exactly that of the channel's mean times what lies inside.
+    inputs = np.broadcast_to(np.array([1, 2, 3, 4], np.float32).reshape(4, 1, 1), (2, 4, 6, 6)).copy()
+    graph = prepared(model, tmp_path)
+    correct_biases(graph, observe(graph, Calibration({"x": inputs}), False, no_progress))
+    constants["w"] = rounded_weights(constants["w"])
+    rounded = make_model(list(model.graph.node), constants, shape=(1, 4, 6, 6))
+    error = np.mean(run(model, {"x": inputs[:1]})[0] - run(rounded, {"x": inputs[:1]})[0], axis=(0, 2, 3))
+    np.testing.assert_allclose(graph.constants[graph.nodes[0].input[2]], error, rtol=1e-3, atol=1e-4)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from tinyc.quantize.graph import Graph, attributes_of, constant_input
 from tinyc.quantize.observe import Observed
 
+Values = NDArray[np.float64]
+Shapes = Mapping[str, tuple[int, ...]]
+
 
 def rounded_weights(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """`weights` as int8 with one symmetric scale for each row of axis 0 would represent them."""
@@ -23,12 +26,13 @@ def rounded_weights(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 def correct_biases(graph: Graph, observed: Mapping[str, Observed]) -> int:
     """Adds (weights - rounded weights) * E[input] to the bias of every layer with constant weights; returns how many.
 
-    E[input] is the mean of each input channel over the calibration data; that it is smaller where a window hangs over padding is neglected.
+    E[input] is the mean of each input channel over the calibration data, times the share of windows in which a tap does not lie on padding:
+    with 7x7 filters on images of 7x7, most taps mostly do.
     """
-    corrected = 0
+    corrected, shapes = 0, graph.shapes()
     for node in graph.nodes:
         weights = constant_input(graph, node, 1) if node.op_type in ("Conv", "Gemm") else None
-        change = None if weights is None else _change(node, weights, observed[node.input[0]].channel_means)
+        change = None if weights is None else _change(node, weights, observed[node.input[0]].channel_means, shapes)
         if change is None:
             continue
         bias = constant_input(graph, node, 2)
@@ -44,7 +48,7 @@ def correct_biases(graph: Graph, observed: Mapping[str, Observed]) -> int:
     return corrected
 
 
-def _change(node: onnx.NodeProto, weights: NDArray[np.float32], means: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _change(node: onnx.NodeProto, weights: NDArray[np.float32], means: Values, shapes: Shapes) -> Values | None:
     error = weights.astype(np.float64) - rounded_weights(weights)
     attributes = attributes_of(node)
     if node.op_type == "Gemm":
@@ -53,6 +57,23 @@ def _change(node: onnx.NodeProto, weights: NDArray[np.float32], means: NDArray[n
     channels = weights.shape[1]
     if len(means) != channels * groups:
         return None
+    for axis in range(2, weights.ndim):
+        share = _inside(node, axis - 2, weights.shape[axis], shapes[node.input[0]][axis], shapes[node.output[0]][axis])
+        error = error * share.reshape([-1 if other == axis else 1 for other in range(weights.ndim)])
     first = np.arange(len(weights)) // (len(weights) // groups) * channels
     inputs = means[first[:, None] + np.arange(channels)[None, :]]
     return np.asarray((error.reshape(len(weights), channels, -1).sum(axis=2) * inputs).sum(axis=1))
+
+
+def _inside(node: onnx.NodeProto, axis: int, taps: int, length: int, results: int) -> Values:
+    """For each tap along one spatial axis, the share of the `results` windows in which it lies on the `length` inputs, not on padding."""
+    attributes = attributes_of(node)
+    stride, dilation = (attributes[name][axis] if name in attributes else 1 for name in ("strides", "dilations"))
+    automatic = attributes.get("auto_pad", b"NOTSET")
+    if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
+        total = max((results - 1) * stride + (taps - 1) * dilation + 1 - length, 0)
+        before = (total + (automatic == b"SAME_LOWER")) // 2
+    else:
+        before = attributes["pads"][axis] if "pads" in attributes else 0
+    positions = np.arange(results)[None, :] * stride + np.arange(taps)[:, None] * dilation - before
+    return np.asarray(((positions >= 0) & (positions < length)).mean(axis=1), np.float64)

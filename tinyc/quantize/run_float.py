@@ -41,6 +41,8 @@ class Runner:
         options.log_severity_level = 4
         # ONNX Runtime may then compute int8 operators in integers, as its users run them.
         options.add_session_config_entry("session.qdqisint8allowed", "1")
+        # Threads that wait for the next sample shall not burn a core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not optimise:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         shown = onnx.ModelProto.FromString(model.SerializeToString())
