@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cases import ROOT, SOURCES, PeerFigures
 from measure import Measurement
+from tables import lines_of, replaced, table, table_row
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
@@ -28,15 +29,6 @@ _README_HEADING = (
 )
 
 
-def _table(heading: str, rows: Sequence[str]) -> str:
-    rule = "|".join("---" if column in ("network", "core", "numerics") else "---:" for column in heading.split(" | "))
-    return "\n".join([f"| {heading} |", f"|{rule}|", *rows])
-
-
-def _cells(*values: object) -> str:
-    return "| " + " | ".join(f"{value:,}" if isinstance(value, int) else "" if value is None else str(value) for value in values) + " |"
-
-
 def _ratio(ours: int, theirs: int | None) -> str | None:
     return None if theirs is None else f"{ours / theirs:.2f}"
 
@@ -47,7 +39,7 @@ def full_rows(measurements: Sequence[Measurement]) -> list[str]:
     for m in measurements:
         taken = m.figures
         rows.append(
-            _cells(
+            table_row(
                 *(m.network, m.core.upper(), m.numerics, taken.instructions, f"{taken.instructions / taken.macs:.2f}", taken.arena),
                 *(taken.lower_bound, taken.stack, taken.ram, taken.weights, taken.code, taken.image, m.samples),
             )
@@ -67,7 +59,7 @@ def ratio_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
             instructions = peer.instructions[m.core] if peer else None
             ram = peer.ram if peer else None
             cells += [instructions, _ratio(m.figures.instructions, instructions), ram, _ratio(m.figures.ram, ram)]
-        rows.append(_cells(*cells))
+        rows.append(table_row(*cells))
     return rows
 
 
@@ -81,7 +73,7 @@ def readme_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
         cells: list[object] = [m.network, m.figures.macs, m.figures.ram, m.figures.image, m.figures.instructions]
         cells += [tflm.ram, tflm.flash, tflm.instructions["m7"]] if tflm else [None] * 3
         cells += [tinyengine.ram, tinyengine.instructions["m7"]] if tinyengine else [None] * 2
-        rows.append(_cells(*cells))
+        rows.append(table_row(*cells))
     return rows
 
 
@@ -101,9 +93,9 @@ def document_text(measurements: Sequence[Measurement], peers: Peers, compiler: s
         .format(
             command=COMMAND,
             compiler=compiler,
-            sources="\n".join(_cells(name, SOURCES[name]) for name in networks),
-            full=_table(_FULL_HEADING, full_rows(measurements)),
-            ratios=_table(_RATIO_HEADING, ratio_rows(measurements, peers)),
+            sources="\n".join(table_row(name, SOURCES[name]) for name in networks),
+            full=table(_FULL_HEADING, full_rows(measurements)),
+            ratios=table(_RATIO_HEADING, ratio_rows(measurements, peers)),
             notes="\n".join(notes),
         )
     )
@@ -111,11 +103,7 @@ def document_text(measurements: Sequence[Measurement], peers: Peers, compiler: s
 
 def readme_text(readme: str, measurements: Sequence[Measurement], peers: Peers) -> str:
     """README.md with a new table between its markers. Raises ValueError where they are missing."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md has no lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{_table(_README_HEADING, readme_rows(measurements, peers))}\n{END}{after}"
+    return replaced(readme, BEGIN, END, table(_README_HEADING, readme_rows(measurements, peers)))
 
 
 def write_documents(measurements: Sequence[Measurement], peers: Peers, compiler: str) -> None:
@@ -133,7 +121,7 @@ def untrue_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
     }
     problems = []
     for path, rows in wanted.items():
-        lines = set(_lines(path))
+        lines = set(lines_of(path))
         problems += [f"{path.relative_to(ROOT)} does not say: {row}" for row in rows if row not in lines]
     return problems
 
@@ -141,9 +129,5 @@ def untrue_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
 def recorded_compiler() -> str | None:
     """The version of the compiler that docs/benchmarks.md was measured with."""
     marker = "of arm-none-eabi-gcc "
-    found = next((line for line in _lines(DOCUMENT) if marker in line), None)
+    found = next((line for line in lines_of(DOCUMENT) if marker in line), None)
     return None if found is None else found.partition(marker)[2].rstrip(".")
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []

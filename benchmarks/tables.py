@@ -1,0 +1,39 @@
+"""Tables in Markdown, and their place in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+_TEXT_COLUMNS = frozenset({"network", "core", "numerics", "input", "made with"})
+
+
+def table(heading: str, rows: Sequence[str]) -> str:
+    """`rows` under the names in `heading`, which ` | ` separates; numbers stand on the right."""
+    rule = "|".join("---" if column in _TEXT_COLUMNS else "---:" for column in heading.split(" | "))
+    return "\n".join([f"| {heading} |", f"|{rule}|", *rows])
+
+
+def table_row(*values: object) -> str:
+    """One row: integers with separators, nothing for None."""
+    return "| " + " | ".join(f"{value:,}" if isinstance(value, int) else "" if value is None else str(value) for value in values) + " |"
+
+
+def replaced(text: str, begin: str, end: str, body: str) -> str:
+    """`text` with `body` between the lines `begin` and `end`. Raises ValueError where they are missing."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"there are no lines {begin} and {end}")
+    return f"{before}{begin}\n{body}\n{end}{after}"
+
+
+def write_between(document: Path, begin: str, end: str, body: str) -> None:
+    """Puts `body` between two lines of a file. Raises ValueError where they are missing."""
+    text = replaced(document.read_text(encoding="utf-8"), begin, end, body)
+    document.write_text(text, encoding="utf-8")
+
+
+def lines_of(document: Path) -> list[str]:
+    """The lines of a file; none where it is missing."""
+    return document.read_text(encoding="utf-8").splitlines() if document.exists() else []
