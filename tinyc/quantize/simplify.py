@@ -16,9 +16,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 def simplify(graph: Graph) -> None:
     """Applies the rules below until none applies.
 
-    ReduceMean over rows and columns becomes GlobalAveragePool, a maximum over them MaxPool; HardSigmoid becomes Mul, Add and Clip; MatMul
-    with constant weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights; division by a constant
-    and subtraction become Mul and Add; a Clip at 0 without upper bound becomes Relu.
+    ReduceMean over rows and columns becomes GlobalAveragePool, a maximum over them MaxPool; HardSigmoid behind a layer with weights becomes
+    Mul, Add and Clip; MatMul with constant weights, and Add behind it, become Gemm; every Gemm has alpha, beta = 1 and transposed weights;
+    division by and subtraction of a constant become Mul and Add; a Clip at 0 without upper bound becomes Relu.
     """
     changed = True
     while changed:
@@ -65,6 +65,10 @@ def _replace_reduction(graph: Graph, node: onnx.NodeProto, pool: Callable[[str],
 
 
 def _hard_sigmoid(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
+    """Behind a convolution or Gemm only: there all three parts fold into weights, bias and range. Elsewhere one table is cheaper."""
+    layer = graph.producers().get(node.input[0])
+    if layer is None or layer.op_type not in ("Conv", "Gemm") or graph.uses()[node.input[0]] != 1:
+        return False
     attributes, result = attributes_of(node), node.output[0]
     constants = {"alpha": attributes.get("alpha", 0.2), "beta": attributes.get("beta", 0.5), "zero": 0.0, "one": 1.0}
     names = {part: graph.add_constant(f"{node.name}.{part}", np.array(value, np.float32)) for part, value in constants.items()}
@@ -90,14 +94,7 @@ def _divide(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
 def _subtract(graph: Graph, node: onnx.NodeProto, shapes: Shapes) -> bool:
     subtrahend = constant_input(graph, node, 1)
     if subtrahend is None:
-        minus_one = graph.add_constant(f"{node.name}.minus_one", np.array(-1.0, np.float32))
-        negative = f"{node.output[0]}.negative"
-        nodes = [
-            helper.make_node("Mul", [node.input[1], minus_one], [negative], name=f"{node.name}.negate"),
-            helper.make_node("Add", [node.input[0], negative], list(node.output), name=node.name),
-        ]
-        graph.replace(node, nodes)
-        return True
+        return False
     name = graph.add_constant(f"{node.name}.negative", -subtrahend)
     graph.replace(node, [helper.make_node("Add", [node.input[0], name], list(node.output), name=node.name)])
     return True
