@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from float_models import assert_same_function, make_model, node, prepared, random_constants, run, save
 
@@ -113,7 +114,7 @@ def test_corrections_take_networks_with_clips_pools_and_constants(tmp_path: Path
     ]
     path = save(make_model(nodes, constants), tmp_path)
     result = quantize_arrays(path, {"x": samples()}, QuantizeOptions(equalise=True, correct_bias=True))
-    assert result.notes[-1] == "layers with a corrected bias: 2"
+    assert result.notes[-2:] == ("layers with a corrected bias: 2", "layers with a corrected mean: 1")
 
 
 def test_bias_correction_of_a_convolution_uses_the_channels_of_each_group(tmp_path: Path) -> None:
@@ -152,3 +153,20 @@ def test_bias_correction_counts_only_taps_inside_the_image(attributes: dict[str,
     rounded = make_model(list(model.graph.node), constants, shape=(1, 4, 6, 6))
     error = np.mean(run(model, {"x": inputs[:1]})[0] - run(rounded, {"x": inputs[:1]})[0], axis=(0, 2, 3))
     np.testing.assert_allclose(graph.constants[graph.nodes[0].input[2]], error, rtol=1e-3, atol=1e-4)
+
+
+def test_the_mean_error_that_clipping_leaves_in_a_result_is_taken_out(tmp_path: Path) -> None:
+    # A percentile that clips a tenth of all values makes the layer behind see a smaller mean.
+    constants = random_constants(w=(8, 4, 1, 1), w3=(4, 8, 1, 1), b=(8,))
+    path = save(
+        make_model([node("Conv", ["x", "w", "b"], ["a"]), node("Relu", ["a"], ["r"]), node("Conv", ["r", "w3"], ["y"])], constants),
+        tmp_path,
+    )
+    inputs = samples(16)
+
+    def mean_error(corrected: bool) -> float:
+        model = quantize_arrays(path, {"x": inputs}, QuantizeOptions("percentile", 90.0, correct_bias=corrected, compare=False)).model
+        found, expected = (np.concatenate([run(one, {"x": row[None]})[0] for row in inputs]) for one in (model, onnx.load(path)))
+        return float(np.abs((found - expected).mean(axis=(0, 2, 3))).max())
+
+    assert mean_error(True) < 0.3 * mean_error(False)

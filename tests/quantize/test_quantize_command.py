@@ -49,7 +49,8 @@ def test_it_writes_the_model_and_prints_the_worst_layers(model: Path, data: Path
     assert lines[0].split() == ["tensor", "operator", "SQNR", "dB", "weights", "dB"]
     assert lines[4].startswith("... and")
     assert "same top class" in lines[5]
-    assert lines[6:] == ["note: layers with a corrected bias: 10", f"written           {output}"]
+    notes = ["note: layers with a corrected bias: 10", "note: layers with a corrected mean: 1"]
+    assert lines[6:] == [*notes, f"written           {output}"]
     onnx.checker.check_model(onnx.load(output))
     assert "\r" not in printed.out
 
@@ -58,7 +59,8 @@ def test_options_reach_the_quantiser_and_json_says_what_they_did(model: Path, da
     output = model.with_name("int8.onnx")
     assert quantize(model, "--calibration", data, "-o", output, "--equalize", "--method", "mse", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [note.partition(":")[0] for note in facts["notes"]] == ["pairs of layers equalised", "layers with a corrected bias"]
+    steps = ["pairs of layers equalised", "layers with a corrected bias", "layers with a corrected mean"]
+    assert [note.partition(":")[0] for note in facts["notes"]] == steps
     assert facts["samples"] == 8
     assert facts["layers"][0]["sqnr_db"] <= facts["layers"][-1]["sqnr_db"]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import inf, log10
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from tinyc.quantize.calibration import Calibration
 from tinyc.quantize.correct_bias import rounded_weights
@@ -56,7 +58,7 @@ def measure_loss(graph: Graph, quantised: onnx.ModelProto, calibration: Calibrat
     signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     agreeing, count = 0, min(calibration.count, MAX_SAMPLES)
     top = graph.outputs[0].name if len(graph.outputs) == 1 else ""
-    for index, feeds in _first(calibration, count):
+    for index, feeds in enumerate(first_samples(calibration, count)):
         expected, found = before.run(feeds), after.run(feeds)
         for name in names:
             real = expected[name].astype(np.float64)
@@ -107,11 +109,9 @@ def _weight_sqnr(graph: Graph, node: onnx.NodeProto) -> float | None:
     return decibels(float((weights.astype(np.float64) ** 2).sum()), float(((weights.astype(np.float64) - rounded) ** 2).sum()))
 
 
-def _first(calibration: Calibration, count: int) -> Iterator[tuple[int, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]]:
-    for index, feeds in enumerate(calibration.feeds()):
-        if index == count:
-            return
-        yield index, feeds
+def first_samples(calibration: Calibration, count: int) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """The first `count` samples."""
+    return islice(calibration.feeds(), count)
 
 
 def loss_table(layers: Sequence[LayerLoss], rows: int | None = None) -> str:

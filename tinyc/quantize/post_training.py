@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinyc.quantize.calibration import Calibration, check_calibration, read_calibration
 from tinyc.quantize.choose_range import choose_range
 from tinyc.quantize.correct_bias import correct_biases
+from tinyc.quantize.correct_means import correct_means, layer_results
 from tinyc.quantize.emit_qdq import emit_qdq
 from tinyc.quantize.equalise import equalise, release_clips
 from tinyc.quantize.fold_activations import fold_activations
@@ -98,11 +99,14 @@ def _quantize(graph: Graph, calibration: Calibration, options: QuantizeOptions, 
     reference = Graph(graph.name, [_copy(node) for node in graph.nodes], dict(graph.constants), graph.inputs, graph.outputs, graph.opset)
     if options.correct_bias:
         notes.append(f"layers with a corrected bias: {correct_biases(graph, observed)}")
+    layers = layer_results(graph)
     fold_activations(graph)
     # Seconds for a network with many channels, in one call of ONNX Runtime.
     progress("rounding", 0, 1)
     ranges = {name: choose_range(values, options) for name, values in observed.items()}
     model = emit_qdq(graph, ranges)
+    if options.correct_bias:
+        notes.append(f"layers with a corrected mean: {correct_means(reference, model, layers, calibration, progress)}")
     loss = measure_loss(reference, model, calibration, progress) if options.compare else None
     return Quantized(model, loss, tuple(notes))
 
