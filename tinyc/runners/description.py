@@ -64,7 +64,7 @@ class BuildDescription:
     @property
     def pushed(self) -> TensorRegion | None:
         """The input, where the C takes it row by row; None where all inputs lie in the arena."""
-        return self.inputs[0] if self.inputs[0].rows else None
+        return next((region for region in self.inputs if region.rows), None)
 
     @property
     def entry_point(self) -> str:
