@@ -48,7 +48,9 @@ def as_signed(values: Values) -> Values:
     return (values ^ np.uint8(128)).view(np.int8) if values.dtype == np.uint8 else values
 
 
-def run_networks(networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path) -> list[list[Values]]:
+def run_networks(
+    networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path, level: str = "-O1"
+) -> list[list[Values]]:
     """Outputs of networks with different names, as computed by their C on `platform`; `inputs` are those of all, one after the other.
 
     The host has sanitizers; Unicorn lets a network touch no memory but the batch's largest arena, whose end is every network's end.
@@ -59,7 +61,7 @@ def run_networks(networks: Sequence[CompiledNetwork], inputs: Sequence[Values], 
                 (folder / name).write_text(text, encoding="utf-8")
     (folder / "batch.c").write_text(_program(networks), encoding="utf-8")
     (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for values in inputs))
-    {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(folder, platform)
+    {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(folder, platform, level)
     return _split((folder / "output.bin").read_bytes(), networks)
 
 
@@ -133,31 +135,31 @@ def _execute(command: Sequence[object], folder: Path) -> None:
     assert result.returncode == 0, f"exit code {result.returncode}: {(result.stderr or result.stdout)[:3000]}"
 
 
-def _run_on_host(folder: Path, platform: str) -> None:
+def _run_on_host(folder: Path, platform: str, level: str) -> None:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     warnings = ["-Wall", "-Wextra", "-Werror"]
-    _execute(["gcc", "-std=c99", "-O1", *warnings, *sanitizers, f"-I{runtime_directory()}", "batch.c", "-lm", "-o", "batch"], folder)
+    _execute(["gcc", "-std=c99", level, *warnings, *sanitizers, f"-I{runtime_directory()}", "batch.c", "-lm", "-o", "batch"], folder)
     _execute(["./batch"], folder)
 
 
-def _run_in_qemu(folder: Path, platform: str) -> None:
+def _run_in_qemu(folder: Path, platform: str, level: str) -> None:
     machine, target = MACHINES[platform]
-    _link(folder, target)
+    _link(folder, target, level)
     command = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
     _execute([*command, "-semihosting-config", "enable=on,target=native", "-kernel", "batch.elf"], folder)
 
 
-def _run_in_unicorn(folder: Path, platform: str) -> None:
-    _link(folder, "cortex-m4")
+def _run_in_unicorn(folder: Path, platform: str, level: str) -> None:
+    _link(folder, "cortex-m4", level)
     execute_on_unicorn(folder, "cortex-m4", _GUARD)
 
 
-def _link(folder: Path, target: str) -> None:
+def _link(folder: Path, target: str, level: str) -> None:
     (folder / "batch.ld").write_text(linker_script(MemoryMap(_FLASH, _RAM, _RAM), 64 << 10), encoding="utf-8")
     runtime = runtime_directory()
     sources = ["batch.c", runtime / "startup" / "startup.c", runtime / "startup" / "semihosting.c"]
     warnings = [*WARNING_FLAGS, "-Werror"]
-    flags = [*load_target(target).gcc_flags, "-std=c99", "-O1", "-ffunction-sections", f"-I{runtime}"]
+    flags = [*load_target(target).gcc_flags, "-std=c99", level, "-ffunction-sections", f"-I{runtime}"]
     objects = []
     for index, source in enumerate(sources):
         objects.append(f"{index}.o")

@@ -17,6 +17,7 @@ from tinyc.toolchains import find_arm_toolchain, find_native_compiler, find_zig_
 from tinyc.toolchains.elf import read_program
 from tinyc.toolchains.runtime_files import runtime_directory
 from tinyc.toolchains.zig import zig_arguments, zig_environment
+from tinyc.verify import verify
 
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang is not installed")
 needs_native_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler is installed")
@@ -192,3 +193,13 @@ def test_rounding_is_to_nearest_with_halves_to_even(library: ctypes.CDLL) -> Non
     values = np.concatenate([halves, near, -near, near - np.float32(0.5), np.float32(0.5) - near, random, [np.float32(-(2.0**31))]])
     for value in values.astype(np.float32):
         assert library.own_lrintf(ctypes.c_float(value)) == int(np.rint(value)), value
+
+
+@needs_zig
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="needs qemu-system-arm")
+def test_verify_holds_the_c_of_a_chosen_compiler_and_schedule_against_the_interpreter() -> None:
+    model = Path(__file__).resolve().parents[2] / "examples" / "fashion_mnist" / "fashion_mnist.tflite"
+    by_zig = verify(model, "cortex-m4", samples=1, toolchain="zig", optimize="speed")
+    assert "interpreter" in by_zig.references
+    if shutil.which("arm-none-eabi-gcc"):
+        assert verify(model, "cortex-m4", samples=1, toolchain="gcc").run.instructions != by_zig.run.instructions

@@ -9,8 +9,10 @@ import click
 
 from tinyc.api import find_target
 from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, stream_input_option, target_options
+from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import UsageError
 from tinyc.runners import RUNNERS
+from tinyc.toolchains import TOOLCHAINS
 from tinyc.verify import verify
 
 
@@ -20,6 +22,8 @@ from tinyc.verify import verify
 @numerics_option
 @onnx_options
 @click.option("--runner", type=click.Choice(list(RUNNERS)), help="Where the C runs.  [default: qemu, on target host: host]")
+@click.option("--toolchain", type=click.Choice(list(TOOLCHAINS)), help="Compiler for the emulators.  [default: gcc if installed, else zig]")
+@click.option("--optimize", type=click.Choice(OPTIMIZE), default=OPTIMIZE[0], show_default=True, help="As for `tinyc compile`.")
 @click.option("--samples", type=click.IntRange(min=1), help="Number of random inputs.  [default: 2]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random inputs.")
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="npz archive with input_0, ..., instead of random inputs.")
@@ -35,6 +39,8 @@ def verify_command(
     layout: str,
     approximate: bool,
     runner: str | None,
+    toolchain: str | None,
+    optimize: str,
     samples: int | None,
     seed: int,
     input_file: Path | None,
@@ -58,6 +64,8 @@ def verify_command(
         target,
         numerics=numerics,
         runner=runner if runner is not None else ("host" if target.is_host else "qemu"),
+        toolchain=toolchain,
+        optimize=optimize,
         samples=samples if samples is not None else 2,
         seed=seed,
         input_file=input_file,

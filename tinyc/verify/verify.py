@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
 
 from tinyc.api import Model, load
+from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import MismatchError, printable
 from tinyc.interpreter.evaluate import evaluate
 from tinyc.ir.edit import erase
@@ -77,12 +78,43 @@ def compare(name: str, expected: Array, found: Array) -> Divergence | None:
     return Divergence(name, int((~same).sum()), same.size, first, float(expected[first]), float(found[first]), float(np.nanmax(difference)))
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """How a network is compiled and run, whole or cut off."""
+
+    target: str | Target
+    profile: Profile
+    runner: str
+    keep_float_io: bool = False
+    stream_input: bool = False
+    optimize: str = OPTIMIZE[0]
+    toolchain: str | None = None
+
+    def build(self, model: Model, folder: Path) -> Path:
+        """The build of `model` in a new folder below `folder`."""
+        compiled = model.compile(
+            self.target,
+            numerics=self.profile.value,
+            keep_float_io=self.keep_float_io,
+            measure=False,
+            stream_input=self.stream_input,
+            optimize=self.optimize,
+        )
+        return compiled.write(folder / "build")
+
+    def run(self, build: Path, inputs: Mapping[str, Array]) -> RunResult:
+        """What the C gives for `inputs`."""
+        return run_build(build, self.runner, inputs, toolchain=self.toolchain)
+
+
 def verify(
     path: str | Path,
     target: str | Target,
     *,
     numerics: str | None = None,
     runner: str = "qemu",
+    toolchain: str | None = None,
+    optimize: str = OPTIMIZE[0],
     samples: int = 2,
     seed: int = 0,
     input_file: str | Path | None = None,
@@ -100,26 +132,25 @@ def verify(
     """
     model = load(path, shapes, layout, approximate)
     profile = profile_of(numerics or model.default_numerics)
-    compiled = model.compile(target, numerics=profile.value, keep_float_io=keep_float_io, measure=False, stream_input=stream_input)
+    conditions = Conditions(target, profile, runner, keep_float_io, stream_input, optimize, toolchain)
     # The reference is the network as it came from the file; only the boundary is what the C has.
     reference = model.module.clone()
     if not keep_float_io:
         run_passes(reference, parse_passes("strip-io-quantization"))
     with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
-        build = compiled.write(Path(folder) / "build")
+        build = conditions.build(model, Path(folder))
         if input_file is not None:
             prepared = prepare_inputs(read_description(build), load_inputs(Path(input_file)))
             data = [[np.asarray(array[number]) for array in prepared.arrays] for number in range(prepared.count)]
         else:
             data = random_samples(reference, samples, seed)
-        result = run_build(build, runner, as_archive(data))
+        result = conditions.run(build, as_archive(data))
         outputs = [[result.outputs[f"output_{k}"][number] for k in range(len(result.outputs))] for number in range(len(data))]
     expected = interpret(reference, data, profile)
     references, notes = ["interpreter"], []
     for number, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
         if any(compare("", b, a) for a, b in zip(ours, theirs, strict=True)):
-            text = _explain(model, target, profile, runner, data[number], ours, theirs, keep_float_io, stream_input)
-            raise MismatchError(text)
+            raise MismatchError(_explain(model, conditions, data[number], ours, theirs))
     if Path(path).suffix == ".onnx" and profile is Profile.ONNXRUNTIME:
         try:
             answers = run_onnxruntime(Path(path), reference, data)
@@ -177,54 +208,35 @@ def _step(value: SSAValue) -> float:
     return tensor_of(source).scale or 1.0
 
 
-def _explain(
-    model: Model,
-    target: str | Target,
-    profile: Profile,
-    runner: str,
-    sample: Sequence[Array],
-    ours: Sequence[Array],
-    theirs: Sequence[Array],
-    keep_float_io: bool,
-    stream_input: bool,
-) -> str:
+def _explain(model: Model, conditions: Conditions, sample: Sequence[Array], ours: Sequence[Array], theirs: Sequence[Array]) -> str:
     outputs = [f"output {index}" for index in range(len(ours))]
     differing = [found for name, a, b in zip(outputs, ours, theirs, strict=True) if (found := compare(name, b, a)) is not None]
     text = f"the C does not compute what the interpreter does: {differing[0]}"
-    first = first_divergence(model, target, profile, runner, sample, keep_float_io, stream_input)
+    first = first_divergence(model, conditions, sample)
     return f"{text}; first diverging tensor: {first}" if first else f"{text}; no shorter part of the network diverges by itself"
 
 
-def first_divergence(
-    model: Model,
-    target: str | Target,
-    profile: Profile,
-    runner: str,
-    sample: Sequence[Array],
-    keep_float_io: bool = False,
-    stream_input: bool = False,
-) -> Divergence | None:
+def first_divergence(model: Model, conditions: Conditions, sample: Sequence[Array]) -> Divergence | None:
     """The first tensor, in order of execution, at which the network cut off there differs in C from the interpreter; by bisection.
 
     Tensors inside a stream never exist as a whole, so instead of looking into a run the network is compiled up to a tensor and run again.
     """
-    module = model.module.clone()
-    strip = "" if keep_float_io else "strip-io-quantization,"
+    module, profile = model.module.clone(), conditions.profile
+    strip = "" if conditions.keep_float_io else "strip-io-quantization,"
     simplify = f"{strip}fold-constants{{numerics={profile.value}}},canonicalize,fold-pad,fuse-activation,canonicalize,eliminate-dead-code"
     run_passes(module, parse_passes(simplify))
     tensors: list[tuple[NNOp, Array]] = []
     evaluate(module, sample, profile, lambda op, array: tensors.append((op, array)))
     computed = [(op, array) for op, array in tensors if not isinstance(op, ConstantOp)]
-    order = list(main_block(module).ops)
+    order, cut_off = list(main_block(module).ops), replace(conditions, keep_float_io=True)
 
     def divergence(number: int) -> Divergence | None:
         op, expected = computed[number]
         part = Model(model.name, cut_module(module, order.index(op)))
         with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
-            compiled = part.compile(target, numerics=profile.value, keep_float_io=True, measure=False, stream_input=stream_input)
-            build = compiled.write(Path(folder) / "build")
+            build = cut_off.build(part, Path(folder))
             arrays = {f"input_{index}": array for index, array in enumerate(sample)}
-            found = run_build(build, runner, arrays).outputs["output_0"]
+            found = cut_off.run(build, arrays).outputs["output_0"]
         return compare(op.layer, expected, found)
 
     low, high, at_high = -1, len(computed) - 1, divergence(len(computed) - 1)
