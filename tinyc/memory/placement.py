@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ _ORDERS: tuple[Callable[[int, Buffer], tuple[int, ...]], ...] = (
 )
 
 
+MOST_BUFFERS = 6
+"""So many buffers are placed in every order."""
+
+
 def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0, attempts: int = 3000) -> Placement:
-    """The best placement of five greedy orders and, while it is above `bound`, of `attempts` perturbed ones (fixed seed).
+    """The best placement of five greedy orders and, while it is above `bound`, of `attempts` perturbed ones (fixed seed), or of all orders
+    where there are fewer.
 
     Each order is placed by first fit at the lowest allowed offset.
     """
@@ -72,9 +78,17 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
         if best is None or found.arena_bytes < best.arena_bytes:
             best, base = found, order
     assert best is not None
+    if len(buffers) <= MOST_BUFFERS:
+        for every in permutations(indices):
+            if best.arena_bytes <= bound:
+                break
+            found = _first_fit(buffers, pairs, every)
+            if found.arena_bytes < best.arena_bytes:
+                best = found
+        return best
     generator = random.Random(0)
     for _ in range(attempts):
-        if best.arena_bytes <= bound or len(buffers) < 2:
+        if best.arena_bytes <= bound:
             break
         order = list(base)
         # Moving one buffer to another place in the order is the smallest change that alters what first fit sees.
