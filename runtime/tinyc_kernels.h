@@ -34,6 +34,9 @@
 #define TINYC_INLINE static inline
 #endif
 
+/* Selects bytes 1 and 3 of a word. */
+#define TINYC_UPPER_BYTES 0xFF00FF00u
+
 /* Constants of one output channel, by requantisation. `bias` is the accumulator's start value, input zero point included. */
 typedef struct {
     int32_t bias;
@@ -56,19 +59,16 @@ typedef struct {
     int32_t right;
 } tinyc_general_channel;
 
-/* One multiplication whose equality with the float rule was proved by the compiler. */
+/* One multiplication whose equality with the rule was proved by the compiler; rounding and zero point are part of `bias`. */
 typedef struct {
     int32_t bias;
     int32_t multiplier;
-    int32_t offset;
 } tinyc_integer_channel;
 
-/* As above; channels without a proof have multiplier 0 and use the scale. */
+/* As above; for channels without a proof `multiplier` is negative: the bits of the negated float scale. */
 typedef struct {
     int32_t bias;
     int32_t multiplier;
-    int32_t offset;
-    float scale;
 } tinyc_mixed_channel;
 
 #if TINYC_DSP
@@ -104,6 +104,10 @@ TINYC_INLINE uint32_t tinyc_odd_bytes(uint32_t word)
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
     return pair;
 }
+
+/* The same pairs, each value 256 times as large: bytes in the upper halves of int16. `mask` is TINYC_UPPER_BYTES in a register. */
+#define TINYC_EVEN_FRACTIONS(pair, word, mask) __asm__("and %0, %1, %2, lsl #8" : "=r"(pair) : "r"(mask), "r"(word))
+#define TINYC_ODD_FRACTIONS(pair, word, mask) __asm__("and %0, %1, %2" : "=r"(pair) : "r"(mask), "r"(word))
 
 /* The low (high) halves of two words. */
 TINYC_INLINE uint32_t tinyc_low_halves(uint32_t low, uint32_t high)
@@ -156,12 +160,12 @@ TINYC_INLINE int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
     return high;
 }
 
-/* ((a * b) >> 32) + c */
-TINYC_INLINE int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
+/* (a * b) >> 32 */
+TINYC_INLINE int32_t tinyc_multiply_high(int32_t a, int32_t b)
 {
-    int32_t sum;
-    __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
-    return sum;
+    int32_t high;
+    __asm__("smmul %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
 }
 
 TINYC_INLINE int32_t tinyc_saturating_add(int32_t a, int32_t b)
@@ -218,6 +222,9 @@ TINYC_INLINE uint32_t tinyc_odd_bytes(uint32_t word)
     return tinyc_even_bytes(word >> 8);
 }
 
+#define TINYC_EVEN_FRACTIONS(pair, word, mask) ((pair) = (word) << 8 & (mask))
+#define TINYC_ODD_FRACTIONS(pair, word, mask) ((pair) = (word) & (mask))
+
 /* Sums wrap at 32 bits, as the instructions do. */
 TINYC_INLINE int32_t tinyc_wrapping_add(int32_t a, int32_t b)
 {
@@ -257,9 +264,9 @@ TINYC_INLINE int32_t tinyc_multiply_high_rounded(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
 }
 
-TINYC_INLINE int32_t tinyc_multiply_high_add(int32_t a, int32_t b, int32_t c)
+TINYC_INLINE int32_t tinyc_multiply_high(int32_t a, int32_t b)
 {
-    return tinyc_wrapping_add((int32_t)(((int64_t)a * b) >> 32), c);
+    return (int32_t)(((int64_t)a * b) >> 32);
 }
 
 TINYC_INLINE int32_t tinyc_saturating_add(int32_t a, int32_t b)
@@ -368,6 +375,14 @@ TINYC_INLINE void tinyc_scale_4(int32_t *a, int32_t *b, int32_t *c, int32_t *d, 
 
 #endif /* TINYC_FPU */
 
+/* The scale of a channel without a proof: of tinyc_mixed_channel. */
+TINYC_INLINE float tinyc_unproved_scale(int32_t multiplier)
+{
+    float scale;
+    memcpy(&scale, &multiplier, sizeof scale);
+    return -scale;
+}
+
 TINYC_INLINE int32_t tinyc_scale(int32_t accumulator, float scale)
 {
     return tinyc_round((float)accumulator * scale);
@@ -465,6 +480,35 @@ TINYC_INLINE void tinyc_unpack(const int8_t *source, uint32_t *pairs, int32_t wo
         uint32_t word = tinyc_load_word(source);
         pairs[0] = tinyc_even_bytes(word);
         pairs[stride] = tinyc_odd_bytes(word);
+        source += 4;
+        pairs += 2 * stride;
+    }
+}
+
+/* The same with fraction bits: each value 256 times as large. */
+TINYC_INLINE void tinyc_unpack_fractions(const int8_t *source, uint32_t *pairs, int32_t words, int32_t stride)
+{
+    const uint32_t mask = TINYC_UPPER_BYTES;
+    for (; words >= 4; words -= 4) {
+        uint32_t first = tinyc_load_word(source);
+        uint32_t second = tinyc_load_word(source + 4);
+        TINYC_EVEN_FRACTIONS(pairs[0], first, mask);
+        TINYC_ODD_FRACTIONS(pairs[stride], first, mask);
+        TINYC_EVEN_FRACTIONS(pairs[2 * stride], second, mask);
+        TINYC_ODD_FRACTIONS(pairs[3 * stride], second, mask);
+        first = tinyc_load_word(source + 8);
+        second = tinyc_load_word(source + 12);
+        TINYC_EVEN_FRACTIONS(pairs[4 * stride], first, mask);
+        TINYC_ODD_FRACTIONS(pairs[5 * stride], first, mask);
+        TINYC_EVEN_FRACTIONS(pairs[6 * stride], second, mask);
+        TINYC_ODD_FRACTIONS(pairs[7 * stride], second, mask);
+        source += 16;
+        pairs += 8 * stride;
+    }
+    for (; words > 0; words--) {
+        uint32_t word = tinyc_load_word(source);
+        TINYC_EVEN_FRACTIONS(pairs[0], word, mask);
+        TINYC_ODD_FRACTIONS(pairs[stride], word, mask);
         source += 4;
         pairs += 2 * stride;
     }
@@ -592,6 +636,40 @@ TINYC_INLINE void tinyc_unpack_weights(const uint32_t *weights, uint32_t *pairs,
         TINYC_LOAD(first, weights, 0);
         TINYC_ODD_BYTES(odd, first);
         TINYC_EVEN_BYTES(first, first);
+        TINYC_STORE_2(first, odd, pairs, 0);
+    }
+}
+
+/* The same with fraction bits. */
+#define TINYC_UNPACK_FRACTIONS_2(index) \
+    TINYC_LOAD_2(first, second, weights, index); \
+    TINYC_ODD_FRACTIONS(odd, first, mask); \
+    TINYC_EVEN_FRACTIONS(first, first, mask); \
+    TINYC_STORE_2(first, odd, pairs, 2 * (index)); \
+    TINYC_ODD_FRACTIONS(odd, second, mask); \
+    TINYC_EVEN_FRACTIONS(second, second, mask); \
+    TINYC_STORE_2(second, odd, pairs, 2 * (index) + 2)
+
+TINYC_INLINE void tinyc_unpack_weight_fractions(const uint32_t *weights, uint32_t *pairs, int32_t count)
+{
+    const uint32_t mask = TINYC_UPPER_BYTES;
+    uint32_t first, second, odd;
+    for (; count >= 4; count -= 4) {
+        TINYC_UNPACK_FRACTIONS_2(0);
+        TINYC_UNPACK_FRACTIONS_2(2);
+        weights += 4;
+        pairs += 8;
+    }
+    if (count >= 2) {
+        TINYC_UNPACK_FRACTIONS_2(0);
+        weights += 2;
+        pairs += 4;
+        count -= 2;
+    }
+    if (count != 0) {
+        TINYC_LOAD(first, weights, 0);
+        TINYC_ODD_FRACTIONS(odd, first, mask);
+        TINYC_EVEN_FRACTIONS(first, first, mask);
         TINYC_STORE_2(first, odd, pairs, 0);
     }
 }

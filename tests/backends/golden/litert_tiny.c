@@ -12,7 +12,7 @@
 /* The patch of one output column is one pixel. */
 static inline void tiny_conv_1x1_gather(const int8_t *source, uint32_t *pairs)
 {
-    pairs[0] = ((uint32_t)source[0] & 0xFFFFu) | (uint32_t)source[1] << 16;
+    pairs[0] = (uint32_t)(uint8_t)source[0] << 8 | (uint32_t)source[1] << 24;
 }
 
 /* 4 columns of output from as many patches of 1 pairs. */
@@ -35,26 +35,26 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_4(
             patch += 4;
         } while (patch != end_1);
         {
-            const int32_t multiplier = channel->multiplier, offset = channel->offset;
-            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
-            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 5, 3, 127));
-            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
-            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 5, 3, 127));
-            a2 = tinyc_multiply_high_add(a2, multiplier, offset);
-            TINYC_STORE_BYTE(output, 16, tinyc_bound(a2 >> 5, 3, 127));
-            a3 = tinyc_multiply_high_add(a3, multiplier, offset);
-            TINYC_STORE_BYTE(output, 24, tinyc_bound(a3 >> 5, 3, 127));
+            const int32_t multiplier = channel->multiplier;
+            a0 = tinyc_multiply_high(a0, multiplier);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 13, 3, 127));
+            a1 = tinyc_multiply_high(a1, multiplier);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 13, 3, 127));
+            a2 = tinyc_multiply_high(a2, multiplier);
+            TINYC_STORE_BYTE(output, 16, tinyc_bound(a2 >> 13, 3, 127));
+            a3 = tinyc_multiply_high(a3, multiplier);
+            TINYC_STORE_BYTE(output, 24, tinyc_bound(a3 >> 13, 3, 127));
         }
         {
-            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
-            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
-            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 5, 3, 127));
-            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
-            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 5, 3, 127));
-            b2 = tinyc_multiply_high_add(b2, multiplier, offset);
-            TINYC_STORE_BYTE(output, 17, tinyc_bound(b2 >> 5, 3, 127));
-            b3 = tinyc_multiply_high_add(b3, multiplier, offset);
-            TINYC_STORE_BYTE(output, 25, tinyc_bound(b3 >> 5, 3, 127));
+            const int32_t multiplier = (channel + 1)->multiplier;
+            b0 = tinyc_multiply_high(b0, multiplier);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 13, 3, 127));
+            b1 = tinyc_multiply_high(b1, multiplier);
+            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 13, 3, 127));
+            b2 = tinyc_multiply_high(b2, multiplier);
+            TINYC_STORE_BYTE(output, 17, tinyc_bound(b2 >> 13, 3, 127));
+            b3 = tinyc_multiply_high(b3, multiplier);
+            TINYC_STORE_BYTE(output, 25, tinyc_bound(b3 >> 13, 3, 127));
         }
         channel += 2;
         output += 2;
@@ -81,18 +81,18 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_2(
             patch += 4;
         } while (patch != end_1);
         {
-            const int32_t multiplier = channel->multiplier, offset = channel->offset;
-            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
-            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 5, 3, 127));
-            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
-            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 5, 3, 127));
+            const int32_t multiplier = channel->multiplier;
+            a0 = tinyc_multiply_high(a0, multiplier);
+            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 13, 3, 127));
+            a1 = tinyc_multiply_high(a1, multiplier);
+            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 13, 3, 127));
         }
         {
-            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
-            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
-            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 5, 3, 127));
-            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
-            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 5, 3, 127));
+            const int32_t multiplier = (channel + 1)->multiplier;
+            b0 = tinyc_multiply_high(b0, multiplier);
+            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 13, 3, 127));
+            b1 = tinyc_multiply_high(b1, multiplier);
+            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 13, 3, 127));
         }
         channel += 2;
         output += 2;
@@ -160,18 +160,18 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         TINYC_MAC_LH(a2, left, w1);
         TINYC_MAC_2(a3, left, w1);
         {
-            const int32_t multiplier = channel->multiplier, offset = channel->offset;
-            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a0, a0, 6);
+            const int32_t multiplier = channel->multiplier;
+            a0 = tinyc_multiply_high(a0, multiplier);
+            TINYC_SATURATE_SHIFTED(a0, a0, 14);
             TINYC_STORE_BYTE(output, 0, a0);
-            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a1, a1, 6);
+            a1 = tinyc_multiply_high(a1, multiplier);
+            TINYC_SATURATE_SHIFTED(a1, a1, 14);
             TINYC_STORE_BYTE(output, 8, a1);
-            a2 = tinyc_multiply_high_add(a2, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a2, a2, 6);
+            a2 = tinyc_multiply_high(a2, multiplier);
+            TINYC_SATURATE_SHIFTED(a2, a2, 14);
             TINYC_STORE_BYTE(output, 16, a2);
-            a3 = tinyc_multiply_high_add(a3, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a3, a3, 6);
+            a3 = tinyc_multiply_high(a3, multiplier);
+            TINYC_SATURATE_SHIFTED(a3, a3, 14);
             TINYC_STORE_BYTE(output, 24, a3);
         }
         output += 32;
@@ -200,12 +200,12 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         TINYC_MAC_HL(a1, left, w0);
         TINYC_MAC_2(a1, right, w1);
         {
-            const int32_t multiplier = channel->multiplier, offset = channel->offset;
-            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a0, a0, 6);
+            const int32_t multiplier = channel->multiplier;
+            a0 = tinyc_multiply_high(a0, multiplier);
+            TINYC_SATURATE_SHIFTED(a0, a0, 14);
             TINYC_STORE_BYTE(output, 0, a0);
-            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a1, a1, 6);
+            a1 = tinyc_multiply_high(a1, multiplier);
+            TINYC_SATURATE_SHIFTED(a1, a1, 14);
             TINYC_STORE_BYTE(output, 8, a1);
         }
     }
@@ -239,16 +239,16 @@ static void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const 
                 tiny_depthwise_3x3_gather_4(rows[row] + channel, planes + row * 4);
             }
         }
-        tinyc_unpack_weights(weights, unpacked, 3);
+        tinyc_unpack_weight_fractions(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes, unpacked, output++, channels++);
         weights += 3;
-        tinyc_unpack_weights(weights, unpacked, 3);
+        tinyc_unpack_weight_fractions(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 12, unpacked, output++, channels++);
         weights += 3;
-        tinyc_unpack_weights(weights, unpacked, 3);
+        tinyc_unpack_weight_fractions(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 24, unpacked, output++, channels++);
         weights += 3;
-        tinyc_unpack_weights(weights, unpacked, 3);
+        tinyc_unpack_weight_fractions(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 36, unpacked, output++, channels++);
         weights += 3;
     }
@@ -257,7 +257,7 @@ static void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const 
 /* The patch of one output column is one pixel. */
 static inline void tiny_conv_1x1_2_gather(const int8_t *source, uint32_t *pairs)
 {
-    tinyc_unpack(source, pairs, 2, 4);
+    tinyc_unpack_fractions(source, pairs, 2, 4);
 }
 
 /* 4 columns of output from as many patches of 4 pairs. */
@@ -286,33 +286,33 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
             patch += 16;
         } while (patch != end_1);
         {
-            const int32_t multiplier = channel->multiplier, offset = channel->offset;
-            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a0, a0, 7);
+            const int32_t multiplier = channel->multiplier;
+            a0 = tinyc_multiply_high(a0, multiplier);
+            TINYC_SATURATE_SHIFTED(a0, a0, 15);
             TINYC_STORE_BYTE(output, 0, a0);
-            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a1, a1, 7);
+            a1 = tinyc_multiply_high(a1, multiplier);
+            TINYC_SATURATE_SHIFTED(a1, a1, 15);
             TINYC_STORE_BYTE(output, 2, a1);
-            a2 = tinyc_multiply_high_add(a2, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a2, a2, 7);
+            a2 = tinyc_multiply_high(a2, multiplier);
+            TINYC_SATURATE_SHIFTED(a2, a2, 15);
             TINYC_STORE_BYTE(output, 4, a2);
-            a3 = tinyc_multiply_high_add(a3, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a3, a3, 7);
+            a3 = tinyc_multiply_high(a3, multiplier);
+            TINYC_SATURATE_SHIFTED(a3, a3, 15);
             TINYC_STORE_BYTE(output, 6, a3);
         }
         {
-            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
-            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(b0, b0, 7);
+            const int32_t multiplier = (channel + 1)->multiplier;
+            b0 = tinyc_multiply_high(b0, multiplier);
+            TINYC_SATURATE_SHIFTED(b0, b0, 15);
             TINYC_STORE_BYTE(output, 1, b0);
-            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(b1, b1, 7);
+            b1 = tinyc_multiply_high(b1, multiplier);
+            TINYC_SATURATE_SHIFTED(b1, b1, 15);
             TINYC_STORE_BYTE(output, 3, b1);
-            b2 = tinyc_multiply_high_add(b2, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(b2, b2, 7);
+            b2 = tinyc_multiply_high(b2, multiplier);
+            TINYC_SATURATE_SHIFTED(b2, b2, 15);
             TINYC_STORE_BYTE(output, 5, b2);
-            b3 = tinyc_multiply_high_add(b3, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(b3, b3, 7);
+            b3 = tinyc_multiply_high(b3, multiplier);
+            TINYC_SATURATE_SHIFTED(b3, b3, 15);
             TINYC_STORE_BYTE(output, 7, b3);
         }
         channel += 2;
@@ -346,21 +346,21 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
             patch += 16;
         } while (patch != end_1);
         {
-            const int32_t multiplier = channel->multiplier, offset = channel->offset;
-            a0 = tinyc_multiply_high_add(a0, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a0, a0, 7);
+            const int32_t multiplier = channel->multiplier;
+            a0 = tinyc_multiply_high(a0, multiplier);
+            TINYC_SATURATE_SHIFTED(a0, a0, 15);
             TINYC_STORE_BYTE(output, 0, a0);
-            a1 = tinyc_multiply_high_add(a1, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(a1, a1, 7);
+            a1 = tinyc_multiply_high(a1, multiplier);
+            TINYC_SATURATE_SHIFTED(a1, a1, 15);
             TINYC_STORE_BYTE(output, 2, a1);
         }
         {
-            const int32_t multiplier = (channel + 1)->multiplier, offset = (channel + 1)->offset;
-            b0 = tinyc_multiply_high_add(b0, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(b0, b0, 7);
+            const int32_t multiplier = (channel + 1)->multiplier;
+            b0 = tinyc_multiply_high(b0, multiplier);
+            TINYC_SATURATE_SHIFTED(b0, b0, 15);
             TINYC_STORE_BYTE(output, 1, b0);
-            b1 = tinyc_multiply_high_add(b1, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(b1, b1, 7);
+            b1 = tinyc_multiply_high(b1, multiplier);
+            TINYC_SATURATE_SHIFTED(b1, b1, 15);
             TINYC_STORE_BYTE(output, 3, b1);
         }
         channel += 2;
@@ -421,6 +421,7 @@ static void tiny_add(const int8_t *first, const int8_t *second, int8_t *output)
 /* Adds 12 products to each of 3 accumulators. */
 static TINYC_NOINLINE void tiny_fully_connected_reduction_add_3(const int8_t *row, const uint32_t *weights, int32_t *accumulator)
 {
+    const uint32_t mask = TINYC_UPPER_BYTES;
     uint32_t word, even, odd, left, right;
     int32_t a0 = accumulator[0], a1 = accumulator[1], a2 = accumulator[2];
     const int8_t *row_end;
@@ -428,8 +429,8 @@ static TINYC_NOINLINE void tiny_fully_connected_reduction_add_3(const int8_t *ro
     TINYC_OPAQUE(row_end);
     do {
             TINYC_LOAD_BYTES(word, row, 0);
-            TINYC_EVEN_BYTES(even, word);
-            TINYC_ODD_BYTES(odd, word);
+            TINYC_EVEN_FRACTIONS(even, word, mask);
+            TINYC_ODD_FRACTIONS(odd, word, mask);
             TINYC_LOAD_2(left, right, weights, 0);
             TINYC_EVEN_BYTES(word, left);
             TINYC_ODD_BYTES(left, left);
@@ -445,8 +446,8 @@ static TINYC_NOINLINE void tiny_fully_connected_reduction_add_3(const int8_t *ro
             TINYC_MAC_2(a2, even, word);
             TINYC_MAC_2(a2, odd, left);
             TINYC_LOAD_BYTES(word, row, 1);
-            TINYC_EVEN_BYTES(even, word);
-            TINYC_ODD_BYTES(odd, word);
+            TINYC_EVEN_FRACTIONS(even, word, mask);
+            TINYC_ODD_FRACTIONS(odd, word, mask);
             TINYC_LOAD_2(left, right, weights, 3);
             TINYC_EVEN_BYTES(word, left);
             TINYC_ODD_BYTES(left, left);
@@ -462,8 +463,8 @@ static TINYC_NOINLINE void tiny_fully_connected_reduction_add_3(const int8_t *ro
             TINYC_MAC_2(a2, even, word);
             TINYC_MAC_2(a2, odd, left);
             TINYC_LOAD_BYTES(word, row, 2);
-            TINYC_EVEN_BYTES(even, word);
-            TINYC_ODD_BYTES(odd, word);
+            TINYC_EVEN_FRACTIONS(even, word, mask);
+            TINYC_ODD_FRACTIONS(odd, word, mask);
             TINYC_LOAD_2(left, right, weights, 6);
             TINYC_EVEN_BYTES(word, left);
             TINYC_ODD_BYTES(left, left);
@@ -509,9 +510,9 @@ static void tiny_fully_connected_reduction_finish(const int32_t *accumulator, in
     for (i = 0; i < 3; i++) {
         int32_t sum = accumulator[i];
         {
-            const int32_t multiplier = channels->multiplier, offset = channels->offset;
-            sum = tinyc_multiply_high_add(sum, multiplier, offset);
-            TINYC_SATURATE_SHIFTED(sum, sum, 8);
+            const int32_t multiplier = channels->multiplier;
+            sum = tinyc_multiply_high(sum, multiplier);
+            TINYC_SATURATE_SHIFTED(sum, sum, 16);
             TINYC_STORE_BYTE(output + i, 0, sum);
         }
         channels++;

@@ -13,7 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Table
-from tinyc.numerics.integer_requantization import largest_shift, prove_integer_requantization
+from tinyc.numerics.integer_requantization import (
+    FRACTION_BITS,
+    IntegerRequantization,
+    largest_shift,
+    prove_integer_requantization,
+)
 from tinyc.numerics.profile import Profile
 from tinyc.numerics.requantize import ChannelRequantization
 
@@ -26,9 +31,9 @@ class OutputForm(str, Enum):
     FLOAT = "float"
     """`litert`: one float32 multiplication."""
     SHIFT = "shift"
-    """`tflm`: rounding multiplication and rounding right shift by at least one place, or a constant."""
+    """`tflm` without a proof: rounding multiplication and rounding right shift by at least one place, or a constant."""
     INTEGER = "integer"
-    """`litert`: one integer multiplication, proved equal for every reachable accumulator of every channel."""
+    """One integer multiplication, proved equal for every reachable accumulator of every channel."""
     MIXED = "mixed"
     """`litert`: as INTEGER, and FLOAT for the channels that have no proof."""
     GENERAL = "general"
@@ -37,8 +42,8 @@ class OutputForm(str, Enum):
 
 _DTYPES: dict[OutputForm, list[tuple[str, str]]] = {
     OutputForm.FLOAT: [("bias", "i4"), ("scale", "f4")],
-    OutputForm.INTEGER: [("bias", "i4"), ("multiplier", "i4"), ("offset", "i4")],
-    OutputForm.MIXED: [("bias", "i4"), ("multiplier", "i4"), ("offset", "i4"), ("scale", "f4")],
+    OutputForm.INTEGER: [("bias", "i4"), ("multiplier", "i4")],
+    OutputForm.MIXED: [("bias", "i4"), ("multiplier", "i4")],
     OutputForm.SHIFT: [("bias", "i4"), ("multiplier", "i4"), ("offset", "i4"), ("shift", "i4")],
     OutputForm.GENERAL: [("bias", "i4"), ("multiplier", "i4"), ("left", "i4"), ("right", "i4")],
 }
@@ -46,13 +51,18 @@ _DTYPES: dict[OutputForm, list[tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class OutputStage:
-    """What a body's text must know of its requantisation. `shift` is the common shift of INTEGER and MIXED, 0 otherwise."""
+    """What a body's text must know of its requantisation.
+
+    `shift` is the common shift of INTEGER and MIXED, 0 otherwise. Their accumulators have `fraction_bits` bits below the unit: one factor
+    of each product must come with its byte in the upper half of an int16.
+    """
 
     form: OutputForm
     zero_point: int
     minimum: int
     maximum: int
     shift: int = 0
+    fraction_bits: int = 0
 
     @property
     def channel_type(self) -> str:
@@ -143,25 +153,42 @@ def plan_output_stage(
 ) -> OutputStage:
     """The cheapest exact requantisation of a layer with `weights` of shape (C, K), int8, and `bias` of shape (C,).
 
-    `integer=False` keeps `litert` layers in float32. Raises ValueError when an accumulator could reach 2**30 (see accumulator_bound).
+    `integer=False` leaves out the forms that need a proof. Raises ValueError when an accumulator could reach 2**30 (see accumulator_bound).
     """
     bound = accumulator_bound(weights, bias, input_zero_point)
     if bound >= 2**30:
         raise ValueError(f"accumulators can reach {bound}, but must stay below 2**30")
     zero_point, minimum, maximum = requantization.zero_point, requantization.minimum, requantization.maximum
+    constants = _integer_constants(requantization, weights, bias, input_zero_point) if integer else None
+    if constants is not None and bool(constants.proved.all()):
+        return OutputStage(OutputForm.INTEGER, zero_point, minimum, maximum, constants.shift, constants.fraction_bits)
     if requantization.profile is Profile.TFLM:
         ranges = _accumulator_ranges(weights, folded_bias(weights, bias, input_zero_point))
         simple = bool(_shift_constants(requantization, *ranges).exact.all())
         return OutputStage(OutputForm.SHIFT if simple else OutputForm.GENERAL, zero_point, minimum, maximum)
-    shift = largest_shift(requantization.scales) if integer else None
-    if shift is not None:
-        ranges = _accumulator_ranges(weights, folded_bias(weights, bias, input_zero_point))
-        levels = minimum - zero_point, maximum - zero_point
-        proved = prove_integer_requantization(requantization.scales, *ranges, levels, shift).proved
-        # A mixed body tests every channel and holds both texts: worth it when most channels are proved.
-        if 2 * int(proved.sum()) > proved.size:
-            return OutputStage(OutputForm.INTEGER if bool(proved.all()) else OutputForm.MIXED, zero_point, minimum, maximum, shift)
+    # A mixed body tests every channel and holds both texts: worth it when most channels are proved.
+    if constants is not None and 2 * int(constants.proved.sum()) > constants.proved.size:
+        return OutputStage(OutputForm.MIXED, zero_point, minimum, maximum, constants.shift, constants.fraction_bits)
     return OutputStage(OutputForm.FLOAT, zero_point, minimum, maximum)
+
+
+def _integer_constants(
+    requantization: ChannelRequantization, weights: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, input_zero_point: int
+) -> IntegerRequantization | None:
+    """The proofs of a layer, or None where its accumulators leave no room for fraction bits or its factors are too great."""
+    low, high = _accumulator_ranges(weights, folded_bias(weights, bias, input_zero_point))
+    # A channel of zeros has one accumulator, which never moves: it starts at what gives its output.
+    live = low != high
+    bound = accumulator_bound(weights[live], None if bias is None else bias[live], input_zero_point)
+    if bound >= 2 ** (31 - FRACTION_BITS):
+        return None
+    shift = largest_shift(requantization, live, FRACTION_BITS)
+    return None if shift is None else prove_integer_requantization(requantization, low, high, shift, FRACTION_BITS)
+
+
+def _negative_scales(requantization: ChannelRequantization, fraction_bits: int) -> npt.NDArray[np.int32]:
+    """(C,) scales for accumulators with fraction bits, negated so that they are negative as integers too: the bits of float32."""
+    return (-requantization.scales * np.float32(2.0**-fraction_bits)).astype(np.float32).view(np.int32)
 
 
 def channel_table(
@@ -179,21 +206,22 @@ def channel_table(
     """
     if (stage.zero_point, stage.minimum, stage.maximum) != (requantization.zero_point, requantization.minimum, requantization.maximum):
         raise ValueError("the spec's output zero point and bounds differ from the requantisation's")
-    if (stage.form in (OutputForm.SHIFT, OutputForm.GENERAL)) != (requantization.profile is Profile.TFLM):
+    fixed_point = requantization.profile is Profile.TFLM
+    allowed = {OutputForm.SHIFT: fixed_point, OutputForm.GENERAL: fixed_point, OutputForm.INTEGER: True}
+    if not allowed.get(stage.form, not fixed_point):
         raise ValueError(f"a {stage.form.value} output stage does not belong to the profile {requantization.profile.value}")
     channels = weights.shape[0]
     start = folded_bias(weights, bias, input_zero_point)
     values = np.zeros(-(-channels // multiple) * multiple, dtype=_DTYPES[stage.form])
     real = values[:channels]
-    real["bias"] = start
     if stage.form in (OutputForm.INTEGER, OutputForm.MIXED):
-        levels = stage.minimum - stage.zero_point, stage.maximum - stage.zero_point
-        constants = prove_integer_requantization(requantization.scales, *_accumulator_ranges(weights, start), levels, stage.shift)
+        constants = prove_integer_requantization(requantization, *_accumulator_ranges(weights, start), stage.shift, stage.fraction_bits)
         if stage.form is OutputForm.INTEGER and not constants.proved.all():
-            raise ValueError("not every channel has a proof: the stage must be MIXED or FLOAT")
-        real["multiplier"] = constants.multipliers
-        real["offset"] = np.where(constants.proved, constants.offsets + (stage.zero_point << stage.shift), 0)
-    if stage.form in (OutputForm.FLOAT, OutputForm.MIXED):
+            raise ValueError("not every channel has a proof: the stage must be another one")
+        start = (start << stage.fraction_bits) + constants.starts
+        real["multiplier"] = np.where(constants.proved, constants.multipliers, _negative_scales(requantization, stage.fraction_bits))
+    real["bias"] = start
+    if stage.form is OutputForm.FLOAT:
         real["scale"] = requantization.scales
     if stage.form is OutputForm.SHIFT:
         shifted = _shift_constants(requantization, *_accumulator_ranges(weights, start))
