@@ -189,6 +189,9 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
  * move the stores of two branches behind them, and keep a pointer for each of the offsets. */
 #define TINYC_STORE_BYTE(pointer, offset, value) \
     __asm__ volatile("strb %0, [%1, %2]" : : "r"(value), "r"(pointer), "n"(offset) : "memory")
+/* The same for two bytes at pointer + OFFSET, which is even. */
+#define TINYC_STORE_HALF(pointer, offset, value) \
+    __asm__ volatile("strh %0, [%1, %2]" : : "r"(value), "r"(pointer), "n"(offset) : "memory")
 
 #else /* plain C */
 
@@ -282,6 +285,13 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 
 #define TINYC_SATURATE_SHIFTED(result, value, shift) ((result) = tinyc_bound_to_byte((value) >> (shift)))
 #define TINYC_STORE_BYTE(pointer, offset, value) ((pointer)[offset] = (int8_t)(value))
+#define TINYC_STORE_HALF(pointer, offset, value) tinyc_store_half((pointer) + (offset), value)
+
+TINYC_INLINE void tinyc_store_half(int8_t *pointer, int32_t value)
+{
+    int16_t half = (int16_t)value;
+    memcpy(pointer, &half, sizeof half);
+}
 
 #endif /* TINYC_DSP */
 
@@ -601,6 +611,17 @@ TINYC_INLINE void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t *
 
 TINYC_INLINE void tinyc_fill(uint32_t *target, uint32_t value, int32_t count)
 {
+    for (; count >= 8; count -= 8) {
+        target[0] = value;
+        target[1] = value;
+        target[2] = value;
+        target[3] = value;
+        target[4] = value;
+        target[5] = value;
+        target[6] = value;
+        target[7] = value;
+        target += 8;
+    }
     for (; count > 0; count--) {
         *target++ = value;
     }

@@ -60,6 +60,7 @@ def default_pipeline(options: CompileOptions) -> str:
         f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",
         "merge-rows",
+        "plane-rings",
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
         f"plan-memory{planning}",

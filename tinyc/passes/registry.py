@@ -39,6 +39,7 @@ PASSES: dict[str, PassEntry] = {
     "stream-rows": PassEntry("tinyc.passes.stream_rows", "StreamRows", "mcu"),
     "depthwise-in-place": PassEntry("tinyc.backends.cortexm.depthwise_in_place", "DepthwiseInPlace", "mcu"),
     "merge-rows": PassEntry("tinyc.backends.cortexm.merge_rows", "MergeRows", "mcu"),
+    "plane-rings": PassEntry("tinyc.backends.cortexm.plane_rings", "PlaneRings", "mcu"),
     "size-im2col": PassEntry("tinyc.backends.cortexm.size_im2col", "SizeIm2col", "mcu"),
     "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),

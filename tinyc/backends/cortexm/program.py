@@ -72,6 +72,8 @@ class InputView:
     """Function of the same stream that computes this input, if one does."""
     counter: int | None = None
     """In a pushed step: the number of the counter that says how many rows of this input exist."""
+    at_base: bool = False
+    """Whether the pointer is to the first byte of the buffer although only some rows are needed."""
 
     @property
     def first_row(self) -> str:
@@ -269,8 +271,9 @@ def _step_comment(step: StreamOp) -> str:
     return f"streamed row by row: {', '.join(call.op.data for call in calls)}: {comment_text(calls[-1].layer.data)}"
 
 
-def _rows_view(value: SSAValue, c_type: str) -> RowsView:
-    rows, pitch = row_shape(value)
+def _rows_view(value: SSAValue, c_type: str, slot_bytes: int | None = None) -> RowsView:
+    rows, row_bytes = row_shape(value)
+    pitch = row_bytes if slot_bytes is None else slot_bytes
     buffer = buffer_of(value)
     slots = buffer.slots.value.data if buffer.slots != buffer.rows else rows
     return RowsView(c_type, buffer.start, rows, int(slots), pitch)
@@ -302,11 +305,12 @@ def _call_view(
     inputs = []
     accesses: Sequence[RowAccess] = call.row_accesses() if spec.form is Form.ROW else [RowAccess(window=0)] * len(call.inputs)
     windows = spec.windows if spec.form is Form.ROW else (0,) * len(call.inputs)
-    for value, access, window, c_type in zip(call.inputs, accesses, windows, spec.input_types, strict=True):
+    at_base = spec.ring_inputs if spec.form is Form.ROW else (False,) * len(call.inputs)
+    for value, access, window, ring, c_type in zip(call.inputs, accesses, windows, at_base, spec.input_types, strict=True):
         whole = access.window == 0
-        if spec.form is Form.ROW and window == 0 and not whole:
+        if spec.form is Form.ROW and window == 0 and not whole and not ring:
             _check_in_range(call, access, row_shape(value)[0])
-        inputs.append(InputView(_rows_view(value, c_type), window, access, whole, producers.get(buffer_of(value))))
+        inputs.append(InputView(_rows_view(value, c_type), window, access, whole, producers.get(buffer_of(value)), at_base=ring))
     return CallView(
         function,
         index,
@@ -314,7 +318,7 @@ def _call_view(
         spec.form.value,
         body,
         tuple(inputs),
-        _rows_view(call.output, spec.output_type),
+        _rows_view(call.output, spec.output_type, spec.output_slot_bytes),
         tuple(tables[value.owner].symbol for value in call.tables if isinstance(value.owner, TableOp)),
         buffer_of(call.scratch).start if call.scratch else None,
         buffer_of(call.accumulator).start if call.accumulator else None,

@@ -15,8 +15,8 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import TILE_COLUMNS, ConvSpec
-from tinyc.ir.mcu import StreamOp
-from tinyc.ir.schedule import Schedule, build_schedule
+from tinyc.ir.mcu import BufferOp, StreamOp
+from tinyc.ir.schedule import Schedule, build_schedule, steps_of
 from tinyc.memory.placement import lower_bound, place
 
 _MOST_COLUMNS = 64
@@ -50,16 +50,15 @@ class SizeIm2col(ModulePass):
     slack: int = 4
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for step in build_schedule(op).steps:
-            _apply_columns(step, 0, 0)
+        narrow_columns(op)
         narrow = build_schedule(op)
-        limit = _arena_bytes(narrow) * (100 + self.slack) // 100
+        limit = arena_bytes(narrow) * (100 + self.slack) // 100
         others = [bound - _scratch_bytes(step) for step, bound in zip(narrow.steps, narrow.step_bounds, strict=True)]
         for share in _SHARES:
             for step, other in zip(narrow.steps, others, strict=True):
                 _apply_columns(step, limit - other, limit * share // 100 - other)
             # Bounds of single steps do not see that buffers of neighbouring steps may not lie beside each other.
-            if _arena_bytes(build_schedule(op), limit) <= limit:
+            if arena_bytes(build_schedule(op), limit) <= limit:
                 return
 
 
@@ -68,21 +67,33 @@ def _scratch_bytes(step: StreamOp) -> int:
     return sum(buffer.size_bytes for buffer in scratches if buffer is not None)
 
 
-def _arena_bytes(schedule: Schedule, enough: int = 0) -> int:
+def arena_bytes(schedule: Schedule, enough: int = 0) -> int:
     """The planned arena; a placement of `enough` bytes is not improved further."""
     bound = lower_bound(schedule.lives, schedule.step_bounds)
     return place(schedule.lives, schedule.overlaps, max(bound, enough)).arena_bytes
 
 
+def narrow_columns(module: ModuleOp) -> None:
+    """Gives all convolutions the least scratch that they can work with."""
+    for step in steps_of(module):
+        _apply_columns(step, 0, 0)
+
+
 def _apply_columns(step: StreamOp, budget_bytes: int, several_tiles_bytes: int) -> None:
-    """Sets the columns of the step's convolutions and its scratch, which all calls of a step share."""
-    needs: dict[object, int] = {}
+    """Sets the columns of the step's convolutions and its scratch."""
     for call in step.calls:
         spec = decode_kernel(call.kernel)
         if isinstance(spec, ConvSpec):
-            spec = replace(spec, columns=columns_for(spec, budget_bytes, several_tiles_bytes))
-            set_kernel(call, spec)
+            set_kernel(call, replace(spec, columns=columns_for(spec, budget_bytes, several_tiles_bytes)))
+    resize_scratches(step)
+
+
+def resize_scratches(step: StreamOp) -> None:
+    """Gives the step's scratch, which all its calls share, the size that the neediest of them asks for."""
+    needs: dict[BufferOp, int] = {}
+    for call in step.calls:
         scratch = scratch_of(call)
         if scratch is not None:
-            needs[scratch] = max(needs.get(scratch, 0), spec.scratch_bytes)
-            resize_scratch(scratch, needs[scratch])
+            needs[scratch] = max(needs.get(scratch, 0), decode_kernel(call.kernel).scratch_bytes)
+    for scratch, size in needs.items():
+        resize_scratch(scratch, size)

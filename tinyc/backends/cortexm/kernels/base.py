@@ -76,6 +76,16 @@ class KernelSpec(ABC):
         return False
 
     @property
+    def ring_inputs(self) -> tuple[bool, ...]:
+        """`Form.ROW` only, per input with window 0: whether the body takes the first byte of the input's buffer, whatever the row."""
+        return (False,) * len(self.windows)
+
+    @property
+    def output_slot_bytes(self) -> int | None:
+        """`Form.ROW` only: bytes between the rows of the output where they are not those of a row, since rows are interleaved."""
+        return None
+
+    @property
     def input_types(self) -> tuple[str, ...]:
         """C element type of each input."""
         return ("int8_t",) * len(self.windows)

@@ -59,6 +59,12 @@ class ConvSpec(KernelSpec):
     """Whether some output row reaches above or below the input, so that a row passed in can be NULL."""
     weights_are_wide: bool = False
     """Whether the table of weights holds int16 pairs, ready to be multiplied, instead of int8."""
+    plane_words: int = 0
+    """For an output in a ring of int16 planes (`DepthwiseRingSpec`): words of a channel's plane. 0 is an output of int8, channels last."""
+    plane_pitch: int = 0
+    """Words of a row of a plane."""
+    plane_pad: int = 0
+    """Columns of padding before the first output column of a plane's row."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -67,6 +73,8 @@ class ConvSpec(KernelSpec):
         sizes = (self.input_width, self.input_channels, self.output_width, self.output_channels, self.kernel_height, self.kernel_width)
         if min(*sizes, self.stride_width, self.dilation_width) < 1 or self.pad_left < 0:
             raise ValueError(f"sizes, strides and dilations must be positive and padding not negative: {self}")
+        if self.plane_words and 2 * self.plane_pitch < self.plane_pad + self.output_width:
+            raise ValueError(f"{self.output_width} columns do not fit the rows of a plane: {self}")
         if self.columns < 1 or (self.columns > TILE_COLUMNS and self.columns % TILE_COLUMNS and self.columns < self.output_width):
             raise ValueError(f"columns must be 1 to {TILE_COLUMNS}, a multiple of {TILE_COLUMNS} or the whole row, but is {self.columns}")
 
@@ -74,6 +82,24 @@ class ConvSpec(KernelSpec):
     def family(self) -> str:
         stride = f"_s{self.stride_width}" if self.stride_width > 1 else ""
         return f"conv_{self.kernel_height}x{self.kernel_width}{stride}"
+
+    @property
+    def takes_row(self) -> bool:
+        return self.plane_words > 0
+
+    @property
+    def output_slot_bytes(self) -> int | None:
+        return 4 * self.plane_pitch if self.plane_words else None
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes between outputs of neighbouring columns."""
+        return 2 if self.plane_words else self.output_channels
+
+    @property
+    def channel_bytes(self) -> int:
+        """Bytes between outputs of neighbouring channels."""
+        return 4 * self.plane_words or 1
 
     @property
     def direct(self) -> bool:

@@ -3,7 +3,8 @@
 Channels of an HWC tensor lie apart, so the rows under the kernel are gathered into planes: int16, padded with the input zero point,
 up to four channels at a time. On a plane two neighbouring taps are one SMLAD; four outputs share the loaded words. `DepthwiseSpec`
 computes one output row from the rows passed in; `DepthwiseInPlaceSpec` overwrites a whole tensor, gathering each row once into a ring of
-kernel height rows, in which the weights rotate instead of the data.
+kernel height rows, in which the weights rotate instead of the data. `DepthwiseRingSpec` finds such a ring of planes as its input: the
+convolution before it has stored its outputs there.
 """
 
 from __future__ import annotations
@@ -181,6 +182,57 @@ class DepthwiseInPlaceSpec(_Depthwise):
 
     def source(self, symbol: str) -> str:
         return self.line(symbol) + render("depthwise_in_place.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
+
+
+@dataclass(frozen=True)
+class DepthwiseRingSpec(_Depthwise):
+    """One output row from a ring of int16 planes, one plane of kernel height rows a channel; input row r lies in slot r % kernel height.
+
+    Whoever computes the input fills the planes with padding before its first row. The body fills the slots of rows below the image, so it
+    writes to its input. The layout is [channel][slot][column], and tiles address it by constants: the weights rotate.
+    """
+
+    height: int = 1
+    """Rows of the input."""
+    stride_height: int = 1
+    pad_top: int = 0
+
+    form: ClassVar[Form] = Form.ROW
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.height < 1 or self.stride_height < 1 or not 0 <= self.pad_top < self.kernel_height:
+            raise ValueError(f"a ring needs rows, a stride, and a padding above of less than {self.kernel_height} rows: {self}")
+
+    @property
+    def family(self) -> str:
+        stride = f"_s{self.stride_width}" if self.stride_width > 1 else ""
+        return f"depthwise_{self.kernel_height}x{self.kernel_width}{stride}_ring"
+
+    @property
+    def takes_row(self) -> bool:
+        return True
+
+    @property
+    def ring_inputs(self) -> tuple[bool, ...]:
+        return (True,)
+
+    @property
+    def pitch(self) -> int:
+        """Words of one row of a plane: all that the tiles load, and all that the input has."""
+        return max(super().pitch, -(-(self.pad_left + self.input_width) // 2))
+
+    @property
+    def first_slot(self) -> int:
+        """Slot of the topmost row under the kernel for output row 0."""
+        return -self.pad_top % self.kernel_height
+
+    @property
+    def scratch_bytes(self) -> int:
+        return -(-self.kernel_height * len(self.row_weights) // 2) * 8
+
+    def source(self, symbol: str) -> str:
+        return self.line(symbol) + render("depthwise_ring.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
 
 
 def pack(
