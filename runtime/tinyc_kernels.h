@@ -124,6 +124,21 @@ TINYC_INLINE uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
     return pair;
 }
 
+/* Sums (differences) of the halves of two words. */
+TINYC_INLINE uint32_t tinyc_add_halves(uint32_t a, uint32_t b)
+{
+    uint32_t pair;
+    __asm__("sadd16 %0, %1, %2" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
+TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
+{
+    uint32_t pair;
+    __asm__("ssub16 %0, %1, %2" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
 /* Inner loops: statements in program order. INDEX is a constant, in words. */
 #define TINYC_LOAD(register, pointer, index) \
     __asm__ volatile("ldr %0, [%1, %2]" : "=r"(register) : "r"(pointer), "n"(4 * (index)) : "memory")
@@ -139,6 +154,11 @@ TINYC_INLINE uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 /* sum = start + low * low + high * high; `start` may be `sum`. */
 #define TINYC_SUM_2(sum, x, y, start) __asm__ volatile("smlad %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
+/* sum = x + y, difference = x - y */
+#define TINYC_ADD(sum, x, y) __asm__ volatile("add %0, %1, %2" : "=r"(sum) : "r"(x), "r"(y))
+#define TINYC_SUBTRACT(difference, x, y) __asm__ volatile("sub %0, %1, %2" : "=r"(difference) : "r"(x), "r"(y))
+/* product = low * low + high * high */
+#define TINYC_PRODUCT_2(product, x, y) __asm__ volatile("smuad %0, %1, %2" : "=r"(product) : "r"(x), "r"(y))
 /* sum = start + (low or high of x) * (low or high of y) */
 #define TINYC_SUM_LL(sum, x, y, start) __asm__ volatile("smlabb %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
 #define TINYC_SUM_LH(sum, x, y, start) __asm__ volatile("smlabt %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(y), "r"(start))
@@ -244,10 +264,20 @@ TINYC_INLINE uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
     return low >> 16 | (high & 0xFFFF0000u);
 }
 
+TINYC_INLINE uint32_t tinyc_add_halves(uint32_t a, uint32_t b)
+{
+    return ((a + b) & 0xFFFFu) | ((a & 0xFFFF0000u) + (b & 0xFFFF0000u));
+}
+
+TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
+{
+    return ((a - b) & 0xFFFFu) | ((a & 0xFFFF0000u) - (b & 0xFFFF0000u));
+}
+
 #define TINYC_LOAD(register, pointer, index) ((register) = (pointer)[index])
 #define TINYC_LOAD_BYTES(register, pointer, index) ((register) = tinyc_load_word((pointer) + 4 * (index)))
 #define TINYC_LOAD_2(first, second, pointer, index) ((first) = (pointer)[index], (second) = (pointer)[(index) + 1])
-#define TINYC_STORE_2(first, second, pointer, index) ((pointer)[index] = (first), (pointer)[(index) + 1] = (second))
+#define TINYC_STORE_2(first, second, pointer, index) ((pointer)[index] = (uint32_t)(first), (pointer)[(index) + 1] = (uint32_t)(second))
 #define TINYC_EVEN_BYTES(pair, word) ((pair) = tinyc_even_bytes(word))
 #define TINYC_ODD_BYTES(pair, word) ((pair) = tinyc_odd_bytes(word))
 #define TINYC_OPAQUE(pointer) ((void)(pointer))
@@ -256,6 +286,9 @@ TINYC_INLINE uint32_t tinyc_high_halves(uint32_t low, uint32_t high)
 #define TINYC_SUM_HL(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_high(x) * tinyc_low(y)))
 #define TINYC_SUM_HH(sum, x, y, start) ((sum) = tinyc_wrapping_add(start, tinyc_high(x) * tinyc_high(y)))
 #define TINYC_SUM_2(sum, x, y, start) (TINYC_SUM_LL(sum, x, y, start), TINYC_SUM_HH(sum, x, y, sum))
+#define TINYC_ADD(sum, x, y) ((sum) = (x) + (y))
+#define TINYC_SUBTRACT(difference, x, y) ((difference) = (x) - (y))
+#define TINYC_PRODUCT_2(product, x, y) TINYC_SUM_2(product, x, y, 0)
 #define TINYC_MAC_2(accumulator, x, y) TINYC_SUM_2(accumulator, x, y, accumulator)
 #define TINYC_MAC_LL(accumulator, x, y) TINYC_SUM_LL(accumulator, x, y, accumulator)
 #define TINYC_MAC_LH(accumulator, x, y) TINYC_SUM_LH(accumulator, x, y, accumulator)
@@ -294,6 +327,12 @@ TINYC_INLINE void tinyc_store_half(int8_t *pointer, int32_t value)
 }
 
 #endif /* TINYC_DSP */
+
+/* value * 2**places, which fits int32, and of which no bit is lost. */
+TINYC_INLINE int32_t tinyc_shift(int32_t value, int32_t places)
+{
+    return places >= 0 ? (int32_t)((uint32_t)value << places) : value >> -places;
+}
 
 TINYC_INLINE int8_t tinyc_saturate(int32_t value)
 {

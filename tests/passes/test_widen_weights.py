@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
-from support.network_builder import NetworkBuilder
+from support.batch import PLATFORMS, run_networks
+from support.kernel_harness import missing_tools
+from support.network_builder import NetworkBuilder, random_inputs
+from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import widen
-from tinyc.ir.mcu import TableOp
+from tinyc.backends.cortexm.kernels.winograd import WinogradSpec
+from tinyc.backends.cortexm.size_im2col import arena_bytes
+from tinyc.driver.compile import compile_module
+from tinyc.driver.pipeline import CompileOptions
+from tinyc.interpreter.evaluate import evaluate
+from tinyc.ir.mcu import CallOp, TableOp
+from tinyc.ir.schedule import build_schedule
 from tinyc.ir.text import print_module
+from tinyc.numerics.profile import Profile
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
+from tinyc.targets import load_target
 
 
 def network() -> ModuleOp:
@@ -47,9 +59,76 @@ def test_tables_grow_by_no_more_than_allowed(growth: int) -> None:
     assert any(wide) == (after > before)
 
 
-def test_convolutions_whose_weights_are_unpacked_once_a_row_are_left_alone() -> None:
-    wide, _ = run(",size-im2col{slack=400},widen-weights{gain=0}")
+def test_convolutions_whose_weights_are_unpacked_once_a_row_gain_little_and_are_left_alone() -> None:
+    wide, _ = run(",size-im2col{slack=400},widen-weights")
     assert not wide[0]
+
+
+def square_network(height: int = 8, depth: int = 8) -> ModuleOp:
+    """Two convolutions 3x3 with stride 1 and multiples of 4 channels, then one of another shape."""
+    builder = NetworkBuilder(11)
+    value = builder.conv(builder.input((1, height, 10, depth)), 8, (3, 3), pads=(1, 1, 1, 1))
+    value = builder.conv(value, 12, (3, 3), pads=(1, 1, 1, 1))
+    return builder.finish(builder.conv(value, 3, (3, 3), (2, 2)))
+
+
+def winograd_rows(module: ModuleOp) -> list[int]:
+    """Rows of output of each convolution by Winograd's filtering."""
+    specs = [decode_kernel(op.kernel) for op in module.walk() if isinstance(op, CallOp)]
+    return [spec.output_rows for spec in specs if isinstance(spec, WinogradSpec)]
+
+
+def scheduled(module: ModuleOp, options: str) -> ModuleOp:
+    run_passes(module, parse_passes(f"select-kernels,size-im2col,{options}"))
+    return module
+
+
+def test_flash_and_scratch_enough_make_convolutions_3x3_two_dimensional_winograd() -> None:
+    assert winograd_rows(scheduled(square_network(), "widen-weights{growth=1000 gain=1 slack=1000}")) == [2, 2]
+
+
+def test_an_odd_number_of_rows_is_filtered_row_by_row() -> None:
+    assert winograd_rows(scheduled(square_network(height=7), "widen-weights{growth=1000 gain=1 slack=1000}")) == [1, 1]
+
+
+def test_channels_in_other_than_fours_keep_their_kernel() -> None:
+    assert winograd_rows(scheduled(square_network(depth=6), "widen-weights{growth=1000 gain=1 slack=1000}")) == [2]
+
+
+def test_the_peak_bounds_the_scratch_of_winograd() -> None:
+    def arena(options: str) -> int:
+        return arena_bytes(build_schedule(scheduled(square_network(), f"widen-weights{{{options}}}")))
+
+    before = arena("growth=0")
+    assert arena("growth=1000 gain=1 slack=0") <= before < arena("growth=1000 gain=1 slack=1000")
+
+
+@pytest.mark.parametrize("growth", [0, 60, 120, 250, 400])
+def test_winograd_weights_count_as_growth(growth: int) -> None:
+    before = table_bytes(scheduled(square_network(), "widen-weights{growth=0}"))
+    after = table_bytes(scheduled(square_network(), f"widen-weights{{growth={growth} gain=1 slack=1000}}"))
+    assert after * 100 <= before * (100 + growth)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str, tmp_path: Path) -> None:
+    tools = missing_tools(*(["gcc"] if platform == "host" else ["arm-none-eabi-gcc"] if platform == "unicorn" else ["arm-none-eabi-gcc", "qemu-system-arm"]))
+    if tools:
+        pytest.skip(tools)
+    modules = [square_network(height, depth) for height in (4, 7, 10) for depth in (4, 8)]
+    networks, inputs, expected = [], [], []
+    for number, module in enumerate(modules):
+        profile = Profile.LITERT if number % 2 else Profile.TFLM
+        passes = f"select-kernels{{numerics={profile.value}}},{'stream-rows,' if number > 3 else ''}size-im2col{{slack=50}},"
+        passes += "widen-weights{growth=1000 gain=1 slack=1000},plan-memory"
+        networks.append(
+            compile_module(module, f"n{number}", load_target("cortex-m4"), CompileOptions(profile, passes=passes, measure=False))
+        )
+        inputs.append(random_inputs(module))
+        expected.append(evaluate(module, inputs[-1], profile))
+        assert winograd_rows(networks[-1].module)
+    for network, found, wanted in zip(networks, run_networks(networks, sum(inputs, []), platform, tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(found[0], wanted[0], err_msg=network.name)
 
 
 def test_widening_gives_the_pairs_that_unpacking_would() -> None:

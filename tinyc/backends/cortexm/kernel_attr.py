@@ -42,6 +42,7 @@ _MODULES = (
     "tinyc.backends.cortexm.kernels.resize_bilinear",
     "tinyc.backends.cortexm.kernels.softmax",
     "tinyc.backends.cortexm.kernels.transpose",
+    "tinyc.backends.cortexm.kernels.winograd",
     "tinyc.numerics.addition",
     "tinyc.numerics.mean",
     "tinyc.numerics.multiplication",

@@ -210,6 +210,11 @@ class ConvSpec(KernelSpec):
         return [(exact, count // exact)] if exact else [(8, count // 8), (count % 8, 1)]
 
     @property
+    def estimated_gathering(self) -> int:
+        """About how many instructions it takes to gather the patches of one row."""
+        return self.output_width * (3 * len(self.pairs) // 2 + (30 * len(self.runs) if not self.direct else 0))
+
+    @property
     def estimated_instructions(self) -> int:
         """About how many instructions one row takes on a Cortex-M4, gathering left out: for comparing values of `columns`."""
         pairs, step = len(self.pairs), _WIDE_STEP if self.pairs_of_weights else _NARROW_STEP
@@ -251,6 +256,19 @@ def pack(
     packed = np.ascontiguousarray(words).view("<u4").reshape(-1).astype(np.uint32)
     table = Table("weights", "uint32_t", widen(packed) if spec.weights_are_wide else packed)
     return table, channel_table(spec.output_stage, requantization, matrix, bias, spec.input_zero_point, multiple=2)
+
+
+def unpack(spec: ConvSpec, packed: npt.NDArray[np.uint32]) -> npt.NDArray[np.int8]:
+    """The weights (O, H, W, I) in a table of int8 weights that `pack` made for `spec`."""
+    words = packed.astype("<u4").view(np.int8).reshape(-1, len(spec.pairs), 4)
+    size = spec.kernel_height * spec.kernel_width * spec.input_channels
+    matrix = np.zeros((words.shape[0], 2, size + 1), dtype=np.int8)
+    low = [low for low, _ in spec.pairs]
+    high = [size if high is None else high for _, high in spec.pairs]
+    for byte, places in enumerate((low, low, high, high)):
+        matrix[:, byte % 2, places] = words[:, :, byte]
+    weights = matrix[:, :, :size].reshape(-1, spec.kernel_height, spec.kernel_width, spec.input_channels)
+    return weights[: spec.output_channels]
 
 
 def widen(packed: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
