@@ -29,9 +29,12 @@
 #define TINYC_NOINLINE __attribute__((noinline))
 /* GCC inlines less in a larger file; a block that is not inlined costs more than its call, since its operands then lie in memory. */
 #define TINYC_INLINE static inline __attribute__((always_inline))
+/* What is called once a row or a channel, and would be large in every kernel. */
+#define TINYC_SHARED static __attribute__((noinline, unused))
 #else
 #define TINYC_NOINLINE
 #define TINYC_INLINE static inline
+#define TINYC_SHARED static inline
 #endif
 
 /* Selects bytes 1 and 3 of a word. */
@@ -432,6 +435,17 @@ TINYC_INLINE float tinyc_unproved_scale(int32_t multiplier)
     return -scale;
 }
 
+/* The outputs of four accumulators of such a channel, in place. */
+TINYC_SHARED void tinyc_requantize_unproved(int32_t *accumulators, int32_t multiplier, int32_t zero_point)
+{
+    const float scale = tinyc_unproved_scale(multiplier);
+    int32_t i;
+    tinyc_scale_4(accumulators, accumulators + 1, accumulators + 2, accumulators + 3, scale);
+    for (i = 0; i < 4; i++) {
+        accumulators[i] = tinyc_bound_to_byte(tinyc_saturating_add(accumulators[i], zero_point));
+    }
+}
+
 TINYC_INLINE int32_t tinyc_scale(int32_t accumulator, float scale)
 {
     return tinyc_round((float)accumulator * scale);
@@ -563,6 +577,27 @@ TINYC_INLINE void tinyc_unpack_fractions(const int8_t *source, uint32_t *pairs, 
     }
 }
 
+/* Pixels of 4 * `words` channels as patches of tiles of four: [tile][pair][pixel]. */
+#define TINYC_INTERLEAVE(unpack) \
+    for (; pixels > 0; pixels -= 4) { \
+        int32_t column; \
+        for (column = 0; column < 4 && column < pixels; column++) { \
+            unpack(source, pairs + column, words, 4); \
+            source += 4 * words; \
+        } \
+        pairs += 8 * words; \
+    }
+
+TINYC_SHARED void tinyc_interleave(const int8_t *source, uint32_t *pairs, int32_t pixels, int32_t words)
+{
+    TINYC_INTERLEAVE(tinyc_unpack)
+}
+
+TINYC_SHARED void tinyc_interleave_fractions(const int8_t *source, uint32_t *pairs, int32_t pixels, int32_t words)
+{
+    TINYC_INTERLEAVE(tinyc_unpack_fractions)
+}
+
 TINYC_INLINE uint32_t tinyc_pair(int32_t low, int32_t high)
 {
     return ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
@@ -648,7 +683,7 @@ TINYC_INLINE void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t *
     }
 }
 
-TINYC_INLINE void tinyc_fill(uint32_t *target, uint32_t value, int32_t count)
+TINYC_SHARED void tinyc_fill(uint32_t *target, uint32_t value, int32_t count)
 {
     for (; count >= 8; count -= 8) {
         target[0] = value;
@@ -696,40 +731,6 @@ TINYC_INLINE void tinyc_unpack_weights(const uint32_t *weights, uint32_t *pairs,
         TINYC_LOAD(first, weights, 0);
         TINYC_ODD_BYTES(odd, first);
         TINYC_EVEN_BYTES(first, first);
-        TINYC_STORE_2(first, odd, pairs, 0);
-    }
-}
-
-/* The same with fraction bits. */
-#define TINYC_UNPACK_FRACTIONS_2(index) \
-    TINYC_LOAD_2(first, second, weights, index); \
-    TINYC_ODD_FRACTIONS(odd, first, mask); \
-    TINYC_EVEN_FRACTIONS(first, first, mask); \
-    TINYC_STORE_2(first, odd, pairs, 2 * (index)); \
-    TINYC_ODD_FRACTIONS(odd, second, mask); \
-    TINYC_EVEN_FRACTIONS(second, second, mask); \
-    TINYC_STORE_2(second, odd, pairs, 2 * (index) + 2)
-
-TINYC_INLINE void tinyc_unpack_weight_fractions(const uint32_t *weights, uint32_t *pairs, int32_t count)
-{
-    const uint32_t mask = TINYC_UPPER_BYTES;
-    uint32_t first, second, odd;
-    for (; count >= 4; count -= 4) {
-        TINYC_UNPACK_FRACTIONS_2(0);
-        TINYC_UNPACK_FRACTIONS_2(2);
-        weights += 4;
-        pairs += 8;
-    }
-    if (count >= 2) {
-        TINYC_UNPACK_FRACTIONS_2(0);
-        weights += 2;
-        pairs += 4;
-        count -= 2;
-    }
-    if (count != 0) {
-        TINYC_LOAD(first, weights, 0);
-        TINYC_ODD_FRACTIONS(odd, first, mask);
-        TINYC_EVEN_FRACTIONS(first, first, mask);
         TINYC_STORE_2(first, odd, pairs, 0);
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,7 @@ def random_case(random: np.random.Generator, profile: Profile) -> Case:
     accumulators = accumulate(rows, weights, zero_point, output_width, stride, dilation, pad) + (0 if bias is None else bias)
     requantization = random_requantization(random, profile, accumulators, coarse=random.random() < 0.15)
     stage = plan_output_stage(requantization, weights.reshape(channels, -1), bias, zero_point, integer=random.random() < 0.7)
+    stage = replace(stage, compact=random.random() < 0.3)
     spec = ConvSpec(
         stage,
         input_width,
@@ -81,6 +83,8 @@ def random_case(random: np.random.Generator, profile: Profile) -> Case:
         weights_are_wide=random.random() < 0.3,
     )
     assert spec.direct == direct
+    if spec.hoisted and random.random() < 0.5:
+        spec = replace(spec, shares_code=True)
     inputs = rows[0] if direct else rows
     assert inputs is not None
     return Case(spec, pack(spec, weights, bias, requantization), inputs, requantization.apply(accumulators))
@@ -113,6 +117,43 @@ def test_random_cases_cover_every_output_form_and_both_variants() -> None:
     assert {spec.direct for spec in specs} == {False, True}
     assert {(spec.hoisted, spec.weights_are_wide) for spec in specs} == {(False, False), (True, False), (False, True)}
     assert {sum(times for times, _ in spec.passes) for spec in specs if spec.hoisted} >= {1, 2, 3}
+
+
+def mixed_case(shares_code: bool, compact: bool, channels: int) -> Case:
+    """A pointwise convolution of which some channels have no proof."""
+    random = np.random.default_rng(12)
+    weights = random.integers(-127, 128, (channels, 1, 1, 300)).astype(np.int8)
+    row = random.integers(-128, 128, (19, 300)).astype(np.int8)
+    accumulators = accumulate([row], weights, 7, 19, 1, 1, 0)
+    requantization = random_requantization(random, Profile.LITERT, accumulators)
+    stage = plan_output_stage(requantization, weights.reshape(channels, -1), None, 7)
+    assert stage.form is OutputForm.MIXED
+    spec = ConvSpec(replace(stage, compact=compact), 19, 300, 19, channels, 1, 1, 7, columns=8, shares_code=shares_code)
+    return Case(spec, pack(spec, weights, None, requantization), row, requantization.apply(accumulators))
+
+
+MIXED = [mixed_case(shares_code, compact, channels) for shares_code in (False, True) for compact in (False, True) for channels in (90, 91)]
+
+
+@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
+def test_channels_without_a_proof_are_exact_in_every_form_of_plain_c(tmp_path: Path) -> None:
+    check_on_host(MIXED, tmp_path)
+
+
+@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
+def test_channels_without_a_proof_are_exact_in_every_form_of_dsp_code(tmp_path: Path) -> None:
+    check_in_qemu(MIXED, tmp_path, "cortex-m4")
+
+
+def test_random_cases_cover_shared_code() -> None:
+    specs = [case.spec for case in random_cases(0, 60) + random_cases(1, 60) if isinstance(case.spec, ConvSpec)]
+    assert {spec.direct for spec in specs if spec.shares_code} == {False, True}
+
+
+def test_code_for_tiles_one_by_one_cannot_be_shared() -> None:
+    spec = next(case.spec for case in random_cases(0, 60) if isinstance(case.spec, ConvSpec) and not case.spec.hoisted)
+    with pytest.raises(ValueError, match="share"):
+        replace(spec, shares_code=True)
 
 
 def test_scratch_grows_with_columns_and_covers_the_patches() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
 from support.requantizations import random_requantization
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec, pack
-from tinyc.backends.cortexm.kernels.depthwise_tile import plan_tile, weight_words
+from tinyc.backends.cortexm.kernels.depthwise_tile import plan_tile, weight_layout, weight_words
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm, plan_output_stage
 from tinyc.numerics.profile import Profile
 
@@ -60,6 +61,7 @@ def random_row_case(random: np.random.Generator, profile: Profile) -> Case:
     requantization = random_requantization(random, profile, sums, coarse=random.random() < 0.15)
     matrix = weights[0].reshape(-1, channels * multiplier).T
     stage = plan_output_stage(requantization, matrix, bias, zero_point, integer=random.random() < 0.7)
+    stage = replace(stage, compact=random.random() < 0.3)
     spec = DepthwiseSpec(
         stage,
         input_width,
@@ -158,6 +160,25 @@ def test_random_cases_cover_every_output_form() -> None:
 @pytest.mark.parametrize(("kernel_width", "stride", "words"), [(3, 1, 2), (5, 1, 4), (7, 1, 6), (3, 2, 2), (5, 2, 4), (7, 2, 4), (1, 1, 2)])
 def test_weight_words_per_kernel_row_are_few(kernel_width: int, stride: int, words: int) -> None:
     assert len(weight_words(kernel_width, stride, 1)) == words
+
+
+@pytest.mark.parametrize(("kernel_width", "stride", "size"), [(3, 1, 4), (5, 1, 6), (7, 1, 8), (3, 2, 3), (5, 2, 5), (7, 2, 7), (1, 1, 1)])
+def test_a_row_of_weights_takes_few_bytes(kernel_width: int, stride: int, size: int) -> None:
+    assert len(weight_layout(kernel_width, stride, 1).taps) == size
+
+
+@pytest.mark.parametrize("kernel_width", range(1, 12))
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_loading_words_where_the_layout_says_gives_its_pairs(kernel_width: int, stride: int, dilation: int) -> None:
+    layout = weight_layout(kernel_width, stride, dilation)
+    assert len(layout.pairs) == 2 * len(layout.offsets)
+    row = [*layout.taps, *layout.taps, *layout.taps, None]
+    for number, offset in enumerate(layout.offsets):
+        assert offset + 4 <= len(layout.taps) + 3
+        for half, pair in enumerate(layout.pairs[2 * number : 2 * number + 2]):
+            found = row[offset + half], row[offset + half + 2]
+            assert all(wanted is None or wanted == tap for wanted, tap in zip(pair, found, strict=True))
 
 
 @pytest.mark.parametrize("kernel_width", range(1, 10))

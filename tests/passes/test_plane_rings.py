@@ -50,7 +50,9 @@ def kernels(module: ModuleOp) -> list[object]:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_planes_give_the_interpreter_s_results_and_nothing_is_written_outside_the_arena(platform: str, tmp_path: Path) -> None:
-    tools = missing_tools(*(["gcc"] if platform == "host" else ["arm-none-eabi-gcc"] if platform == "unicorn" else ["arm-none-eabi-gcc", "qemu-system-arm"]))
+    tools = missing_tools(
+        *(["gcc"] if platform == "host" else ["arm-none-eabi-gcc"] if platform == "unicorn" else ["arm-none-eabi-gcc", "qemu-system-arm"])
+    )
     if tools:
         pytest.skip(tools)
     networks, inputs, expected = [], [], []
@@ -64,7 +66,9 @@ def test_planes_give_the_interpreter_s_results_and_nothing_is_written_outside_th
             inputs.append(random_inputs(module))
             expected.append(evaluate(module, inputs[-1], profile))
     assert len(networks) >= 20
-    for network, found, wanted in zip(networks, run_networks(networks, sum(inputs, []), platform, tmp_path), expected, strict=True):
+    for network, found, wanted in zip(
+        networks, run_networks(networks, [values for arrays in inputs for values in arrays], platform, tmp_path), expected, strict=True
+    ):
         np.testing.assert_array_equal(found[0], wanted[0], err_msg=network.name)
 
 

@@ -112,7 +112,9 @@ def test_winograd_weights_count_as_growth(growth: int) -> None:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str, tmp_path: Path) -> None:
-    tools = missing_tools(*(["gcc"] if platform == "host" else ["arm-none-eabi-gcc"] if platform == "unicorn" else ["arm-none-eabi-gcc", "qemu-system-arm"]))
+    tools = missing_tools(
+        *(["gcc"] if platform == "host" else ["arm-none-eabi-gcc"] if platform == "unicorn" else ["arm-none-eabi-gcc", "qemu-system-arm"])
+    )
     if tools:
         pytest.skip(tools)
     modules = [square_network(height, depth) for height in (4, 7, 10) for depth in (4, 8)]
@@ -127,7 +129,9 @@ def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str,
         inputs.append(random_inputs(module))
         expected.append(evaluate(module, inputs[-1], profile))
         assert winograd_rows(networks[-1].module)
-    for network, found, wanted in zip(networks, run_networks(networks, sum(inputs, []), platform, tmp_path), expected, strict=True):
+    for network, found, wanted in zip(
+        networks, run_networks(networks, [values for arrays in inputs for values in arrays], platform, tmp_path), expected, strict=True
+    ):
         np.testing.assert_array_equal(found[0], wanted[0], err_msg=network.name)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from xdsl.passes import ModulePass
 
+from tinyc.backends.cortexm.share_code import ShareCode
 from tinyc.backends.cortexm.size_im2col import SizeIm2col
 from tinyc.backends.cortexm.widen_weights import WidenWeights
 from tinyc.errors import UsageError
@@ -27,11 +28,11 @@ class CompileOptions:
     stream_budget: int = 0
     """Bytes of arena below which layers are not streamed; 0 streams down to the least peak."""
     slack: int = SizeIm2col.slack
-    """Percent by which the arena may grow for convolutions that gather more columns at a time."""
+    """Percent by which the arena may grow for convolutions that gather more columns at a time or transform their inputs."""
     growth: int = WidenWeights.growth
-    """Percent by which the constant tables may grow for weights that are stored ready to be multiplied."""
+    """Percent by which the constant tables may grow for weights that are stored ready to be multiplied, or transformed."""
     gain: int = WidenWeights.gain
-    """Instructions that a byte of such weights must save."""
+    """Instructions that a byte of such weights must save, and a byte of code that only one layer uses."""
     planner: str = PlanMemory.solver
     """Which solver gives buffers their offsets: greedy or exact."""
     stream_input: bool = False
@@ -46,6 +47,8 @@ def default_pipeline(options: CompileOptions) -> str:
     streaming += ["input=true"] if options.stream_input else []
     widening = [f"growth={options.growth}"] if options.growth != WidenWeights.growth else []
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
+    # More scratch than usual is also for the transformed inputs of Winograd's filtering.
+    widening += [f"slack={options.slack}"] if options.slack > SizeIm2col.slack else []
     planning = f"{{solver={options.planner}}}" if options.planner != PlanMemory.solver else ""
     passes = [
         *strip,
@@ -63,6 +66,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "plane-rings",
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
+        f"share-code{{gain={options.gain}}}" if options.gain != ShareCode.gain else "share-code",
         f"plan-memory{planning}",
     ]
     return ",".join(passes)

@@ -32,6 +32,9 @@ RAM_SLACK = 1
 RAM_GROWTH, RAM_GAIN = 100, 1
 """How weights may grow where RAM counts most: flash then buys the speed that scratch would."""
 
+SPEED_GROWTH, SPEED_GAIN = 400, 2
+"""The same where speed counts most."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -103,7 +106,8 @@ def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
         former: Trial | None = None
         for position, slack in enumerate(SLACKS):
             progress("schedules", number * len(SLACKS) + position, len(divisions) * len(SLACKS))
-            found = kernels.trial(streamed, replace(kernels.options, stream_budget=budget, slack=slack))
+            fast = replace(kernels.options, stream_budget=budget, slack=slack, growth=SPEED_GROWTH, gain=SPEED_GAIN)
+            found = kernels.trial(streamed, fast)
             same = former is not None and (found.arena_bytes, found.instructions) == (former.arena_bytes, former.instructions)
             if same and slack > _SURE_SLACK:
                 break

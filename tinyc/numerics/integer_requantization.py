@@ -31,6 +31,7 @@ FRACTION_BITS = 8
 """Bits below the accumulator's unit: what unpacking a byte into the upper half of an int16 gives."""
 MAXIMUM_SHIFT = 22
 """Largest n with which the constants of a channel of one single accumulator stay in int32."""
+_SHIFT_STEP = 4
 _NUDGES = (0, *(sign * size for size in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) for sign in (1, -1)))
 """By how many 2**-f accumulators starts are moved to find a proof."""
 
@@ -61,13 +62,19 @@ def _factors(requantization: ChannelRequantization) -> Floats:
 
 
 def largest_shift(requantization: ChannelRequantization, live: npt.NDArray[np.bool_], fraction_bits: int) -> int | None:
-    """The most precise shift that keeps the multipliers of all channels in `live` below 2**31, or None where no shift from 1 on does."""
+    """The most precise shift that keeps the multipliers of all channels in `live` below 2**31, or None where no shift from 1 on does.
+
+    Layers whose shifts are equal can share code, and a few bits of precision cost no proof (3 of 6,114 channels of vww, with shifts in
+    steps of 4): from 4 on it is a multiple of 4.
+    """
     greatest = float(np.max(_factors(requantization), where=live, initial=0.0))
     if not 0.0 < greatest < math.inf:
         return None
     # One thousandth of a place is left for multipliers a little above the factor.
     shift = min(math.floor(-1.001 - math.log2(greatest) + fraction_bits), MAXIMUM_SHIFT)
-    return shift if shift >= 1 else None
+    if shift < 1:
+        return None
+    return shift - shift % _SHIFT_STEP if shift >= _SHIFT_STEP else shift
 
 
 def prove_integer_requantization(

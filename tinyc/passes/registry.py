@@ -42,6 +42,7 @@ PASSES: dict[str, PassEntry] = {
     "plane-rings": PassEntry("tinyc.backends.cortexm.plane_rings", "PlaneRings", "mcu"),
     "size-im2col": PassEntry("tinyc.backends.cortexm.size_im2col", "SizeIm2col", "mcu"),
     "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
+    "share-code": PassEntry("tinyc.backends.cortexm.share_code", "ShareCode", "mcu"),
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),
 }
 """In the order in which `tinyc compile` runs them."""

@@ -37,24 +37,24 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_4(
         {
             const int32_t multiplier = channel->multiplier;
             a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 12, 3, 127));
             a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 12, 3, 127));
             a2 = tinyc_multiply_high(a2, multiplier);
-            TINYC_STORE_BYTE(output, 16, tinyc_bound(a2 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 16, tinyc_bound(a2 >> 12, 3, 127));
             a3 = tinyc_multiply_high(a3, multiplier);
-            TINYC_STORE_BYTE(output, 24, tinyc_bound(a3 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 24, tinyc_bound(a3 >> 12, 3, 127));
         }
         {
             const int32_t multiplier = (channel + 1)->multiplier;
             b0 = tinyc_multiply_high(b0, multiplier);
-            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 12, 3, 127));
             b1 = tinyc_multiply_high(b1, multiplier);
-            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 12, 3, 127));
             b2 = tinyc_multiply_high(b2, multiplier);
-            TINYC_STORE_BYTE(output, 17, tinyc_bound(b2 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 17, tinyc_bound(b2 >> 12, 3, 127));
             b3 = tinyc_multiply_high(b3, multiplier);
-            TINYC_STORE_BYTE(output, 25, tinyc_bound(b3 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 25, tinyc_bound(b3 >> 12, 3, 127));
         }
         channel += 2;
         output += 2;
@@ -83,23 +83,23 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_2(
         {
             const int32_t multiplier = channel->multiplier;
             a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 0, tinyc_bound(a0 >> 12, 3, 127));
             a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 8, tinyc_bound(a1 >> 12, 3, 127));
         }
         {
             const int32_t multiplier = (channel + 1)->multiplier;
             b0 = tinyc_multiply_high(b0, multiplier);
-            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 1, tinyc_bound(b0 >> 12, 3, 127));
             b1 = tinyc_multiply_high(b1, multiplier);
-            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 13, 3, 127));
+            TINYC_STORE_BYTE(output, 9, tinyc_bound(b1 >> 12, 3, 127));
         }
         channel += 2;
         output += 2;
     } while (channel != end);
 }
 
-static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *weights,
+static TINYC_NOINLINE void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *weights,
     const tinyc_integer_channel *channels, void *scratch)
 {
     uint32_t *const matrix = (uint32_t *)scratch;
@@ -116,6 +116,21 @@ static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *w
     tiny_conv_1x1_gather(input, matrix);
     tiny_conv_1x1_gather(input + 2, matrix + 1);
     tiny_conv_1x1_columns_2(matrix, output, weights, channels);
+}
+
+/* Unpacks the weights of `rows` kernel rows, 4 bytes each. */
+static TINYC_NOINLINE void tiny_depthwise_3x3_unpack(const int8_t *weights, uint32_t *pairs, int32_t rows)
+{
+    const uint32_t mask = TINYC_UPPER_BYTES;
+    for (; rows > 0; rows--) {
+        uint32_t even, odd;
+        even = tinyc_load_word(weights);
+        TINYC_ODD_FRACTIONS(odd, even, mask);
+        TINYC_EVEN_FRACTIONS(even, even, mask);
+        TINYC_STORE_2(even, odd, pairs, 0);
+        weights += 4;
+        pairs += 2;
+    }
 }
 
 /* One row of outputs of one channel, from a plane of 3 rows of 4 words. */
@@ -162,16 +177,16 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         {
             const int32_t multiplier = channel->multiplier;
             a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_SATURATE_SHIFTED(a0, a0, 14);
+            TINYC_SATURATE_SHIFTED(a0, a0, 12);
             TINYC_STORE_BYTE(output, 0, a0);
             a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_SATURATE_SHIFTED(a1, a1, 14);
+            TINYC_SATURATE_SHIFTED(a1, a1, 12);
             TINYC_STORE_BYTE(output, 8, a1);
             a2 = tinyc_multiply_high(a2, multiplier);
-            TINYC_SATURATE_SHIFTED(a2, a2, 14);
+            TINYC_SATURATE_SHIFTED(a2, a2, 12);
             TINYC_STORE_BYTE(output, 16, a2);
             a3 = tinyc_multiply_high(a3, multiplier);
-            TINYC_SATURATE_SHIFTED(a3, a3, 14);
+            TINYC_SATURATE_SHIFTED(a3, a3, 12);
             TINYC_STORE_BYTE(output, 24, a3);
         }
         output += 32;
@@ -202,10 +217,10 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_line(
         {
             const int32_t multiplier = channel->multiplier;
             a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_SATURATE_SHIFTED(a0, a0, 14);
+            TINYC_SATURATE_SHIFTED(a0, a0, 12);
             TINYC_STORE_BYTE(output, 0, a0);
             a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_SATURATE_SHIFTED(a1, a1, 14);
+            TINYC_SATURATE_SHIFTED(a1, a1, 12);
             TINYC_STORE_BYTE(output, 8, a1);
         }
     }
@@ -225,7 +240,7 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_gather_4(const int8_t *source, uin
     target[39] = tinyc_pair(source[43], 17);
 }
 
-static void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channels,
+static TINYC_NOINLINE void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const int8_t *weights, const tinyc_integer_channel *channels,
     void *scratch)
 {
     uint32_t *const planes = (uint32_t *)scratch;
@@ -239,18 +254,18 @@ static void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const 
                 tiny_depthwise_3x3_gather_4(rows[row] + channel, planes + row * 4);
             }
         }
-        tinyc_unpack_weight_fractions(weights, unpacked, 3);
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes, unpacked, output++, channels++);
-        weights += 3;
-        tinyc_unpack_weight_fractions(weights, unpacked, 3);
+        weights += 12;
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 12, unpacked, output++, channels++);
-        weights += 3;
-        tinyc_unpack_weight_fractions(weights, unpacked, 3);
+        weights += 12;
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 24, unpacked, output++, channels++);
-        weights += 3;
-        tinyc_unpack_weight_fractions(weights, unpacked, 3);
+        weights += 12;
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 36, unpacked, output++, channels++);
-        weights += 3;
+        weights += 12;
     }
 }
 
@@ -288,31 +303,31 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
         {
             const int32_t multiplier = channel->multiplier;
             a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_SATURATE_SHIFTED(a0, a0, 15);
+            TINYC_SATURATE_SHIFTED(a0, a0, 12);
             TINYC_STORE_BYTE(output, 0, a0);
             a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_SATURATE_SHIFTED(a1, a1, 15);
+            TINYC_SATURATE_SHIFTED(a1, a1, 12);
             TINYC_STORE_BYTE(output, 2, a1);
             a2 = tinyc_multiply_high(a2, multiplier);
-            TINYC_SATURATE_SHIFTED(a2, a2, 15);
+            TINYC_SATURATE_SHIFTED(a2, a2, 12);
             TINYC_STORE_BYTE(output, 4, a2);
             a3 = tinyc_multiply_high(a3, multiplier);
-            TINYC_SATURATE_SHIFTED(a3, a3, 15);
+            TINYC_SATURATE_SHIFTED(a3, a3, 12);
             TINYC_STORE_BYTE(output, 6, a3);
         }
         {
             const int32_t multiplier = (channel + 1)->multiplier;
             b0 = tinyc_multiply_high(b0, multiplier);
-            TINYC_SATURATE_SHIFTED(b0, b0, 15);
+            TINYC_SATURATE_SHIFTED(b0, b0, 12);
             TINYC_STORE_BYTE(output, 1, b0);
             b1 = tinyc_multiply_high(b1, multiplier);
-            TINYC_SATURATE_SHIFTED(b1, b1, 15);
+            TINYC_SATURATE_SHIFTED(b1, b1, 12);
             TINYC_STORE_BYTE(output, 3, b1);
             b2 = tinyc_multiply_high(b2, multiplier);
-            TINYC_SATURATE_SHIFTED(b2, b2, 15);
+            TINYC_SATURATE_SHIFTED(b2, b2, 12);
             TINYC_STORE_BYTE(output, 5, b2);
             b3 = tinyc_multiply_high(b3, multiplier);
-            TINYC_SATURATE_SHIFTED(b3, b3, 15);
+            TINYC_SATURATE_SHIFTED(b3, b3, 12);
             TINYC_STORE_BYTE(output, 7, b3);
         }
         channel += 2;
@@ -348,19 +363,19 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
         {
             const int32_t multiplier = channel->multiplier;
             a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_SATURATE_SHIFTED(a0, a0, 15);
+            TINYC_SATURATE_SHIFTED(a0, a0, 12);
             TINYC_STORE_BYTE(output, 0, a0);
             a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_SATURATE_SHIFTED(a1, a1, 15);
+            TINYC_SATURATE_SHIFTED(a1, a1, 12);
             TINYC_STORE_BYTE(output, 2, a1);
         }
         {
             const int32_t multiplier = (channel + 1)->multiplier;
             b0 = tinyc_multiply_high(b0, multiplier);
-            TINYC_SATURATE_SHIFTED(b0, b0, 15);
+            TINYC_SATURATE_SHIFTED(b0, b0, 12);
             TINYC_STORE_BYTE(output, 1, b0);
             b1 = tinyc_multiply_high(b1, multiplier);
-            TINYC_SATURATE_SHIFTED(b1, b1, 15);
+            TINYC_SATURATE_SHIFTED(b1, b1, 12);
             TINYC_STORE_BYTE(output, 3, b1);
         }
         channel += 2;
@@ -368,7 +383,7 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
     } while (channel != end);
 }
 
-static void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t *weights,
+static TINYC_NOINLINE void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t *weights,
     const tinyc_integer_channel *channels, void *scratch)
 {
     uint32_t *const matrix = (uint32_t *)scratch;

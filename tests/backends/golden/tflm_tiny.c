@@ -111,7 +111,7 @@ static TINYC_NOINLINE void tiny_conv_1x1_columns_2(
     } while (channel != end);
 }
 
-static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *weights,
+static TINYC_NOINLINE void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *weights,
     const tinyc_shift_channel *channels, void *scratch)
 {
     uint32_t *const matrix = (uint32_t *)scratch;
@@ -128,6 +128,20 @@ static void tiny_conv_1x1(const int8_t *input, int8_t *output, const uint32_t *w
     tiny_conv_1x1_gather(input, matrix);
     tiny_conv_1x1_gather(input + 2, matrix + 1);
     tiny_conv_1x1_columns_2(matrix, output, weights, channels);
+}
+
+/* Unpacks the weights of `rows` kernel rows, 4 bytes each. */
+static TINYC_NOINLINE void tiny_depthwise_3x3_unpack(const int8_t *weights, uint32_t *pairs, int32_t rows)
+{
+    for (; rows > 0; rows--) {
+        uint32_t even, odd;
+        even = tinyc_load_word(weights);
+        TINYC_ODD_BYTES(odd, even);
+        TINYC_EVEN_BYTES(even, even);
+        TINYC_STORE_2(even, odd, pairs, 0);
+        weights += 4;
+        pairs += 2;
+    }
 }
 
 /* One row of outputs of one channel, from a plane of 3 rows of 4 words. */
@@ -237,7 +251,7 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_gather_4(const int8_t *source, uin
     target[39] = tinyc_pair(source[43], 17);
 }
 
-static void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const uint32_t *weights, const tinyc_shift_channel *channels,
+static TINYC_NOINLINE void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const int8_t *weights, const tinyc_shift_channel *channels,
     void *scratch)
 {
     uint32_t *const planes = (uint32_t *)scratch;
@@ -251,18 +265,18 @@ static void tiny_depthwise_3x3(const int8_t *const *rows, int8_t *output, const 
                 tiny_depthwise_3x3_gather_4(rows[row] + channel, planes + row * 4);
             }
         }
-        tinyc_unpack_weights(weights, unpacked, 3);
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes, unpacked, output++, channels++);
-        weights += 3;
-        tinyc_unpack_weights(weights, unpacked, 3);
+        weights += 12;
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 12, unpacked, output++, channels++);
-        weights += 3;
-        tinyc_unpack_weights(weights, unpacked, 3);
+        weights += 12;
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 24, unpacked, output++, channels++);
-        weights += 3;
-        tinyc_unpack_weights(weights, unpacked, 3);
+        weights += 12;
+        tiny_depthwise_3x3_unpack(weights, unpacked, 3);
         tiny_depthwise_3x3_line(planes + 36, unpacked, output++, channels++);
-        weights += 3;
+        weights += 12;
     }
 }
 
@@ -380,7 +394,7 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
     } while (channel != end);
 }
 
-static void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t *weights,
+static TINYC_NOINLINE void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t *weights,
     const tinyc_shift_channel *channels, void *scratch)
 {
     uint32_t *const matrix = (uint32_t *)scratch;

@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
-from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec
+from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseRingSpec, DepthwiseSpec
+from tinyc.backends.cortexm.kernels.winograd import WinogradSpec
 from tinyc.ir.mcu import CallOp, row_shape
 from tinyc.ir.schedule import steps_of
 
@@ -17,6 +18,8 @@ _CONV_GATHER = 5.0
 """For a pair of values of one output column's patch."""
 _PLANE_GATHER = 4.0
 """For a value that is gathered into a plane of a depthwise convolution; in place, each row is gathered once instead of once a tap."""
+_WEIGHTS = 20.0
+"""For unpacking a kernel row of a channel's weights, once for each row of output."""
 _DEPTHWISE_MAC, _OTHER_MAC, _OTHER_OUTPUT = 1.2, 1.5, 8.0
 _CALL = 60.0
 """For calling a kernel for one row."""
@@ -33,6 +36,10 @@ def _call_instructions(call: CallOp) -> float:
     macs = int(call.macs.value.data)
     if isinstance(spec, ConvSpec):
         return rows * (spec.estimated_instructions + _CONV_GATHER * len(spec.pairs) * spec.output_width + _CALL)
+    if isinstance(spec, WinogradSpec):
+        return rows * (spec.estimated_instructions * spec.output_rows + _CALL)
+    if isinstance(spec, DepthwiseRingSpec):
+        return rows * (_WEIGHTS * spec.output_channels * spec.kernel_height + _CALL) + _DEPTHWISE_MAC * macs
     if isinstance(spec, DepthwiseInPlaceSpec):
         return _PLANE_GATHER * spec.height * spec.columns * spec.channels + _DEPTHWISE_MAC * macs + _CALL
     if isinstance(spec, DepthwiseSpec):

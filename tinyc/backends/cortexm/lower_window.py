@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,31 @@ def tame_bias(weights: Weights, bias: Bias, input_zero_point: int, requantizatio
     return tamed.astype(np.int32)
 
 
+def with_positive_factors(
+    weights: Weights, bias: Bias, requantization: ChannelRequantization, axis: int
+) -> tuple[Weights, Bias, ChannelRequantization]:
+    """The same layer without negative factors: such channels, on `axis` of `weights`, get negated weights and biases.
+
+    Published networks hold negative weight scales (mcunet-in3). The product of accumulator and multiplier stays what it is, and a rising
+    staircase may have a proof. A channel that holds -128, or a bias of -2**31, cannot be negated and stays.
+    """
+    channels_first = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+    negated = (requantization.multipliers < 0) & (channels_first > -128).all(axis=1)
+    if bias is not None:
+        negated &= bias > -(2**31)
+    if not negated.any():
+        return weights, bias, requantization
+    signs = np.where(negated, -1, 1)
+    shape = [1] * weights.ndim
+    shape[axis] = -1
+    positive = replace(
+        requantization,
+        scales=(requantization.scales * signs).astype(np.float32),
+        multipliers=(requantization.multipliers * signs).astype(np.int32),
+    )
+    return (weights * signs.reshape(shape)).astype(np.int8), None if bias is None else (bias * signs).astype(np.int32), positive
+
+
 def _planned(plan: Callable[[Any, Profile], ChannelRequantization], op: Any, profile: Profile) -> ChannelRequantization:
     """The requantisation of `op`. Raises CannotLower where its scales overflow."""
     try:
@@ -80,6 +106,7 @@ def _window_access(op: WindowOp) -> RowAccess:
 
 def _dense(op: Conv2DOp | DepthwiseConv2DOp, weights: Weights, bias: Bias, requantization: ChannelRequantization) -> Lowered:
     image, zero_point = op.operand_tensor(0).shape, op.operand_tensor(0).zero_point
+    weights, bias, requantization = with_positive_factors(weights, bias, requantization, 0)
     matrix = weights.reshape(weights.shape[0], -1)
     bias = tame_bias(matrix, bias, zero_point, requantization)
     stage = _output_stage(requantization, matrix, bias, zero_point)
@@ -113,6 +140,7 @@ def lower_depthwise(op: DepthwiseConv2DOp, profile: Profile) -> Lowered:
     requantization = _per_channel(_planned(convolution_plan, op, profile), weights.shape[3])
     if image[3] == 1:
         return _dense(op, np.ascontiguousarray(weights.transpose(3, 1, 2, 0)), bias, requantization)
+    weights, bias, requantization = with_positive_factors(weights, bias, requantization, 3)
     matrix = weights[0].reshape(-1, weights.shape[3]).T
     bias = tame_bias(matrix, bias, zero_point, requantization)
     stage = _output_stage(requantization, matrix, bias, zero_point)

@@ -196,6 +196,7 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
     counts: dict[str, int] = {}
     tables: dict[TableOp, TableView] = {}
     headers: set[str] = set()
+    shared: dict[str, str] = {}
     steps = []
     layer = 0
     for number, step in enumerate(steps_of(module)):
@@ -209,7 +210,7 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
                 counts[spec.family] = counts.get(spec.family, 0) + 1
                 suffix = f"_{counts[spec.family]}" if counts[spec.family] > 1 else ""
                 symbol = f"{prefix}_{spec.family}{suffix}"
-                bodies[spec] = Body(symbol, spec.source(symbol))
+                bodies[spec] = Body(symbol, _source(spec, symbol, prefix, shared))
             for value in call.tables:
                 table = value.owner
                 assert isinstance(table, TableOp)
@@ -224,6 +225,16 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
         name = step_function(prefix, number)
         steps.append(StepView(name, _step_comment(step), tuple(views), _push_view(step, views, prefix)))
     return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)))
+
+
+def _source(spec: KernelSpec, symbol: str, prefix: str, shared: dict[str, str]) -> str:
+    """Text of a body. `shared` names the functions that earlier bodies brought along, by their text without a name."""
+    text = spec.shared_source("SYMBOL")
+    if not text:
+        return spec.source(symbol)
+    first = text not in shared
+    name = shared.setdefault(text, f"{prefix}_shared_{len(shared) + 1}")
+    return (spec.shared_source(name) if first else "") + spec.own_source(symbol, name)
 
 
 def _counters(step: StreamOp) -> dict[BufferOp, int]:

@@ -100,7 +100,7 @@ class WidenWeights(ModulePass):
     """Larger weights where a byte saves `gain` instructions or more; tables grow by at most `growth` percent, the peak by `slack`."""
 
     name = "widen-weights"
-    growth: int = 50
+    growth: int = 70
     gain: int = 20
     slack: int = 0
 
@@ -125,7 +125,8 @@ class WidenWeights(ModulePass):
             _, negated, variant = max(upgrades, key=lambda upgrade: upgrade[:2])
             number = -negated
             choices[number].use(variant)
-            if arena_bytes(build_schedule(op)) > limit:
+            larger = variant.spec.scratch_bytes > chosen[number].spec.scratch_bytes
+            if larger and arena_bytes(build_schedule(op), limit) > limit:
                 choices[number].use(chosen[number])
                 refused.add((number, variant))
                 continue
@@ -167,7 +168,8 @@ def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: Tabl
     weights = unpack(spec, table.fields.data[0].array.ravel().view(np.uint32))
     for output_rows in (1, 2):
         # Rows in pairs are a view of the output, and rings have none.
-        if output_rows == 2 and (rows % 2 or len(step.calls) > 1 or buffer_of(call.output).slots != buffer_of(call.output).rows):
+        alone = len(step.calls) == 1 and step.pushed_input is None
+        if output_rows == 2 and (rows % 2 or not alone or buffer_of(call.output).slots != buffer_of(call.output).rows):
             continue
         changed = winograd_spec(spec, output_rows)
         if changed is not None and sums_fit(weights, output_rows):

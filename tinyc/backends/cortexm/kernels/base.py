@@ -105,6 +105,14 @@ class KernelSpec(ABC):
         """`Form.REDUCTION` only: bytes of the int32 accumulators that live from start to finish."""
         return 0
 
+    def shared_source(self, symbol: str) -> str:
+        """C definition of a function `symbol` that `own_source` calls. Other specs may have it with the same text; it is emitted once."""
+        return ""
+
+    def own_source(self, symbol: str, shared: str) -> str:
+        """The rest of `source`, which calls the function of `shared_source` as `shared`."""
+        return self.source(symbol)
+
     @abstractmethod
     def source(self, symbol: str) -> str:
         """C definition of the body as `static` function(s) called `symbol` (for a reduction `symbol` + `_start`, `_row`, `_finish`)."""

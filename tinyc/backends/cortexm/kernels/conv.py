@@ -65,6 +65,8 @@ class ConvSpec(KernelSpec):
     """Words of a row of a plane."""
     plane_pad: int = 0
     """Columns of padding before the first output column of a plane's row."""
+    shares_code: bool = False
+    """Whether sizes are arguments of the function that computes all channels of several tiles, so that other layers can share it."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -75,6 +77,8 @@ class ConvSpec(KernelSpec):
             raise ValueError(f"sizes, strides and dilations must be positive and padding not negative: {self}")
         if self.plane_words and 2 * self.plane_pitch < self.plane_pad + self.output_width:
             raise ValueError(f"{self.output_width} columns do not fit the rows of a plane: {self}")
+        if self.shares_code and (not self.hoisted or self.plane_words):
+            raise ValueError(f"only convolutions of several tiles into channels last can share code: {self}")
         if self.columns < 1 or (self.columns > TILE_COLUMNS and self.columns % TILE_COLUMNS and self.columns < self.output_width):
             raise ValueError(f"columns must be 1 to {TILE_COLUMNS}, a multiple of {TILE_COLUMNS} or the whole row, but is {self.columns}")
 
@@ -228,8 +232,17 @@ class ConvSpec(KernelSpec):
             total += repetitions * (work + (9 * pairs // 2 + _UNPACKING if self.hoisted else 0))
         return total * -(-self.output_channels // 2)
 
+    def shared_source(self, symbol: str) -> str:
+        return self._render("shared", symbol, symbol) if self.shares_code else ""
+
+    def own_source(self, symbol: str, shared: str) -> str:
+        return self._render("own", symbol, shared)
+
     def source(self, symbol: str) -> str:
-        return render("conv.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
+        return self.shared_source(f"{symbol}_columns") + self._render("own", symbol, f"{symbol}_columns")
+
+    def _render(self, part: str, symbol: str, columns: str) -> str:
+        return render("conv.c.j2", part=part, symbol=symbol, columns_symbol=columns, spec=self, stage=self.output_stage)
 
 
 def pack(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
-from tinyc.backends.cortexm.kernels.depthwise_tile import Tile, plan_tile, weight_words
+from tinyc.backends.cortexm.kernels.depthwise_tile import Tile, WeightLayout, plan_tile, weight_layout
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
 from tinyc.numerics.requantize import ChannelRequantization
 
@@ -86,7 +86,12 @@ class _Depthwise(KernelSpec):
     @property
     def row_weights(self) -> list[tuple[int | None, int | None]]:
         """The pairs of taps of one kernel row that the tiles multiply with."""
-        return weight_words(self.kernel_width, self.stride_width, self.dilation_width)
+        return list(self.weight_layout.pairs)
+
+    @property
+    def weight_layout(self) -> WeightLayout:
+        """How the weights of one kernel row lie in flash."""
+        return weight_layout(self.kernel_width, self.stride_width, self.dilation_width)
 
     @property
     def pitch(self) -> int:
@@ -123,7 +128,7 @@ class _Depthwise(KernelSpec):
         return self.kernel_height
 
     def line(self, symbol: str) -> str:
-        """C function for one row of outputs of one channel."""
+        """C functions that unpack the weights of some kernel rows, and that compute one row of outputs of one channel."""
         return render("depthwise_line.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
 
 
@@ -250,12 +255,8 @@ def pack(
         raise ValueError(f"weights have shape {weights.shape}, the spec needs {expected}")
     channels_first = np.transpose(weights[0], (2, 0, 1))
     padded = np.concatenate([channels_first, np.zeros_like(channels_first[:, :, :1])], axis=2)
-    low = [spec.kernel_width if low is None else low for low, _ in spec.row_weights]
-    high = [spec.kernel_width if high is None else high for _, high in spec.row_weights]
-    # One word of int8 unpacks to two pairs: its even bytes are the first, its odd bytes the second.
-    pairs = np.stack([padded[:, :, low], padded[:, :, high]], axis=-1).reshape(*channels_first.shape[:2], -1, 2, 2)
-    words = np.ascontiguousarray(np.swapaxes(pairs, -1, -2)).view(np.uint8).reshape(-1, 4).view("<u4").reshape(-1)
+    taps = [spec.kernel_width if tap is None else tap for tap in spec.weight_layout.taps]
+    # The last word of the last row may reach beyond it.
+    values = np.concatenate([padded[:, :, taps].reshape(-1), np.zeros(3, dtype=np.int8)])
     matrix = channels_first.reshape(spec.output_channels, -1)
-    return Table("weights", "uint32_t", words.astype(np.uint32)), channel_table(
-        spec.output_stage, requantization, matrix, bias, spec.input_zero_point
-    )
+    return Table("weights", "int8_t", values), channel_table(spec.output_stage, requantization, matrix, bias, spec.input_zero_point)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import permutations
 
 WeightPair = tuple[int | None, int | None]
 
@@ -68,31 +69,84 @@ def _pairs_of_output(start: int, kernel_width: int, dilation: int) -> dict[int, 
     return {word: (taps[0], taps[1]) for word, taps in pairs.items()}
 
 
-@cache
-def _weight_words(kernel_width: int, stride: int, dilation: int) -> tuple[WeightPair, ...]:
+@dataclass(frozen=True)
+class WeightLayout:
+    """How the weights of one kernel row lie in flash: `taps` by byte (None is anything), and at which bytes words are loaded.
+
+    A word gives two pairs, its even and its odd bytes. Words overlap where they hold the same taps in the right places, and the last one
+    may reach into the next row, where only the half of a pair is used.
+    """
+
+    taps: tuple[int | None, ...]
+    offsets: tuple[int, ...]
+    pairs: tuple[WeightPair, ...]
+    """Of all words, in order; an even number, the last may be empty."""
+
+
+_SEARCHED_AT_MOST = 6
+"""Pairs whose orders are all tried."""
+_EMPTY: WeightPair = (None, None)
+
+
+def _pairs(kernel_width: int, stride: int, dilation: int) -> list[WeightPair]:
+    """The pairs of taps that tiles multiply with, ascending."""
     starts = (0, 1) if stride % 2 else (0,)
     pairs = [pair for start in starts for pair in _pairs_of_output(start, kernel_width, dilation).values()]
     whole = sorted({pair for pair in pairs if None not in pair}, key=str)
     held = {tap for pair in whole for tap in pair}
-    words: list[WeightPair] = list(whole)
+    found: list[WeightPair] = list(whole)
     for pair in pairs:
         tap = pair[0] if pair[1] is None else pair[1] if pair[0] is None else None
         if tap is not None and tap not in held:
-            words.append((tap, None))
+            found.append((tap, None))
             held.add(tap)
-    words.sort(key=lambda pair: pair[0] if pair[0] is not None else 0)
-    # Words are loaded and unpacked in twos.
-    return (*words, (None, None)) if len(words) % 2 else tuple(words)
+    return sorted(found, key=lambda pair: pair[0] if pair[0] is not None else 0)
+
+
+def _place(taps: tuple[int | None, ...], word: tuple[int | None, ...], first: int) -> tuple[tuple[int | None, ...], int]:
+    """`taps` with `word` at the least offset from `first` on where it contradicts nothing, and that offset."""
+    for offset in range(first, len(taps) + 1):
+        present = taps[offset : offset + 4]
+        if all(old is None or new is None or old == new for old, new in zip(present, word, strict=False)):
+            merged = [old if old is not None else new for old, new in zip(present, word, strict=False)]
+            return (*taps[:offset], *merged, *word[len(present) :]), offset
+    raise AssertionError("a word always fits behind the others")
+
+
+def _trimmed(taps: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    while taps and taps[-1] is None:
+        taps = taps[:-1]
+    return taps
+
+
+@cache
+def weight_layout(kernel_width: int, stride: int, dilation: int) -> WeightLayout:
+    """The layout with the fewest bytes for `kernel_width` taps `dilation` columns apart; wide kernels get one without overlaps."""
+    pairs = _pairs(kernel_width, stride, dilation)
+    pairs += [_EMPTY] * (len(pairs) % 2)
+    orders = permutations(pairs) if len(pairs) <= _SEARCHED_AT_MOST else [tuple(pairs)]
+    best: WeightLayout | None = None
+    for order in orders:
+        taps: tuple[int | None, ...] = ()
+        offsets: list[int] = []
+        for even, odd in zip(order[::2], order[1::2], strict=True):
+            taps, offset = _place(taps, (even[0], odd[0], even[1], odd[1]), offsets[-1] + 1 if offsets else 0)
+            offsets.append(offset)
+        layout = WeightLayout(_trimmed(taps), tuple(offsets), tuple(order))
+        if best is None or len(layout.taps) < len(best.taps):
+            best = layout
+    assert best is not None
+    return best
 
 
 def weight_words(kernel_width: int, stride: int, dilation: int) -> list[WeightPair]:
-    """The weight words of one kernel row, as taps in their low and high half; an even number, the last may be empty."""
-    return list(_weight_words(kernel_width, stride, dilation))
+    """The weight words of one kernel row, as taps in their low and high half, in the order in which they are unpacked."""
+    return list(weight_layout(kernel_width, stride, dilation).pairs)
 
 
 def plan_tile(outputs: int, kernel_width: int, stride: int, dilation: int) -> Tile:
     """The products for `outputs` neighbouring outputs, the first of which starts at an even column."""
-    words = _weight_words(kernel_width, stride, dilation)
+    words = weight_words(kernel_width, stride, dilation)
     products: list[Product] = []
     for output in range(outputs):
         for data, (low, high) in _pairs_of_output(output * stride, kernel_width, dilation).items():

@@ -63,6 +63,8 @@ class OutputStage:
     maximum: int
     shift: int = 0
     fraction_bits: int = 0
+    compact: bool = False
+    """Whether channels without a proof are left to a function that all kernels share: less code, more instructions."""
 
     @property
     def channel_type(self) -> str:
