@@ -29,7 +29,7 @@ def curve() -> Curve:
 
 def test_more_ram_never_takes_more_instructions() -> None:
     points = curve().points
-    assert len(points) >= 3
+    assert len(points) >= 2
     assert [point.ram_bytes for point in points] == sorted({point.ram_bytes for point in points})
     assert [point.instructions for point in points] == sorted({point.instructions for point in points}, reverse=True)
     assert curve().fastest is points[-1]

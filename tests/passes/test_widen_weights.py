@@ -139,3 +139,8 @@ def test_widening_gives_the_pairs_that_unpacking_would() -> None:
     values = np.array([1, -2, 3, -4, 127, -128, 0, 5], dtype=np.int8)
     pairs = widen(values.view(np.uint32)).view(np.int16).reshape(-1, 2)
     assert pairs.tolist() == [[1, 3], [-2, -4], [127, 0], [-128, 5]]
+
+
+def test_weights_that_need_less_scratch_never_cost_arena() -> None:
+    arenas = [arena_bytes(build_schedule(scheduled(network(), f"widen-weights{{growth={growth} gain=1}}"))) for growth in (0, 1000)]
+    assert arenas[1] <= arenas[0]

@@ -88,12 +88,12 @@ def _apply_columns(step: StreamOp, budget_bytes: int, several_tiles_bytes: int) 
     resize_scratches(step)
 
 
-def resize_scratches(step: StreamOp) -> None:
-    """Gives the step's scratch, which all its calls share, the size that the neediest of them asks for."""
+def resize_scratches(step: StreamOp, least: int = 0) -> None:
+    """Gives the step's scratch, which all its calls share, the size that the neediest of them asks for, or `least` bytes."""
     needs: dict[BufferOp, int] = {}
     for call in step.calls:
         scratch = scratch_of(call)
         if scratch is not None:
-            needs[scratch] = max(needs.get(scratch, 0), decode_kernel(call.kernel).scratch_bytes)
+            needs[scratch] = max(needs.get(scratch, least), decode_kernel(call.kernel).scratch_bytes)
     for scratch, size in needs.items():
         resize_scratch(scratch, size)

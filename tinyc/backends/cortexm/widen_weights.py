@@ -8,7 +8,7 @@ per byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from xdsl.dialects.builtin import ArrayAttr, ModuleOp
 from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 
-from tinyc.backends.cortexm.calls import set_kernel
+from tinyc.backends.cortexm.calls import scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.backends.cortexm.kernels.conv import ConvSpec, unpack, widen
@@ -51,6 +51,8 @@ class Choice:
     former: Mapping[str, Attribute]
     output: SSAValue
     variants: tuple[Variant, ...]
+    scratch_bytes: int
+    """Of the step before anything changed. It does not shrink before all is chosen, since smaller buffers may be placed worse."""
 
     @property
     def original(self) -> Variant:
@@ -74,7 +76,7 @@ class Choice:
                 assert block is not None
                 block.insert_ops_before([view], self.step)
                 self.call.operands[self._position()] = view.result
-        resize_scratches(self.step)
+        resize_scratches(self.step, self.scratch_bytes)
 
     def store(self, variant: Variant) -> None:
         """Writes the weights of `variant`, once it is final."""
@@ -125,8 +127,7 @@ class WidenWeights(ModulePass):
             _, negated, variant = max(upgrades, key=lambda upgrade: upgrade[:2])
             number = -negated
             choices[number].use(variant)
-            larger = variant.spec.scratch_bytes > chosen[number].spec.scratch_bytes
-            if larger and arena_bytes(build_schedule(op), limit) > limit:
+            if variant.spec.scratch_bytes > choices[number].scratch_bytes and arena_bytes(build_schedule(op), limit) > limit:
                 choices[number].use(chosen[number])
                 refused.add((number, variant))
                 continue
@@ -134,6 +135,17 @@ class WidenWeights(ModulePass):
             chosen[number] = variant
         for choice, variant in zip(choices, chosen, strict=True):
             choice.store(variant)
+        _shrink_scratches(op, choices)
+
+
+def _shrink_scratches(module: ModuleOp, choices: Sequence[Choice]) -> None:
+    """Gives back scratch that nobody needs any more, unless the smaller buffers are placed worse."""
+    before = arena_bytes(build_schedule(module))
+    for choice in choices:
+        resize_scratches(choice.step)
+    if arena_bytes(build_schedule(module), before) > before:
+        for choice in choices:
+            resize_scratches(choice.step, choice.scratch_bytes)
 
 
 def _gain(present: Variant, variant: Variant) -> float:
@@ -158,7 +170,9 @@ def _choice(step: StreamOp, call: CallOp) -> Choice | None:
     rows = row_shape(call.output)[0]
     wide = replace(spec, weights_are_wide=True)
     variants = [Variant(wide, 2 * table.size_bytes, _instructions(wide, rows)), *_winograd_variants(step, call, spec, table)]
-    return Choice(step, call, spec, table, {name: call.properties[name] for name in ("kernel", "accesses")}, call.output, tuple(variants))
+    former = {name: call.properties[name] for name in ("kernel", "accesses")}
+    scratch = scratch_of(call)
+    return Choice(step, call, spec, table, former, call.output, tuple(variants), scratch.size_bytes if scratch is not None else 0)
 
 
 def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: TableOp) -> Iterator[Variant]:
