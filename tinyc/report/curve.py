@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
-
-import jinja2
 
 from tinyc.errors import printable
+from tinyc.report.templating import environment
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 96, 28, 58, 56
@@ -96,7 +94,7 @@ def curve_svg(curve: Curve) -> str:
     # With less RAM than the next point needs the network is as fast as this one: steps, not slopes.
     path = f"M{places[0].x} {places[0].y}" + "".join(f" H{place.x} V{place.y}" for place in places[1:]) + f" H{WIDTH - RIGHT}"
     return (
-        _environment()
+        environment()
         .get_template("curve.svg.j2")
         .render(
             curve=curve,
@@ -132,15 +130,3 @@ def _scale(low: int, high: int, begin: float, end: float) -> tuple[_Axis, list[_
     first = -(-low // step) * step
     axis = _Axis(low, high, begin, end)
     return axis, [_Tick(axis(value), f"{value:,}") for value in range(first, high + 1, step)]
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("tinyc.report", "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-    )

@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from functools import cache
-
-import jinja2
 
 from tinyc.errors import printable
 from tinyc.report.arena_map import marks, shared_bytes
 from tinyc.report.bottleneck import bottleneck, channel_prices, rows_kept, step_text
 from tinyc.report.memory import BufferReport, MemoryReport
+from tinyc.report.templating import environment
 from tinyc.report.text import PRICES, summary_lines
 
 LABEL_WIDTH, MAP_WIDTH, LIVE_WIDTH, TOP = 300, 620, 170, 30
@@ -103,7 +101,7 @@ def report_html(report: MemoryReport) -> str:
     style, script = _part("memory.css"), _part("memory.js")
     found = bottleneck(report)
     return (
-        _environment()
+        environment()
         .get_template("memory.html.j2")
         .render(
             report=report,
@@ -253,21 +251,9 @@ def _shortened(text: str, width: float) -> str:
     return text[: room - 1] + "…" if room > 2 else text[:1] if room >= 1 else ""
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("tinyc.report", "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-    )
-
-
 def _part(name: str) -> str:
     """A file of the page that is the same in every report."""
-    return _environment().get_template(f"{name}.j2").render()
+    return environment().get_template(f"{name}.j2").render()
 
 
 def _digest(text: str) -> str:
