@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import SSAValue
 
 from support.network_builder import Network, NetworkBuilder, networks, random_inputs
 from support.random_graphs import graph_case
+from support.streamed_chains import chains
 from tinyc.driver.pipeline import CompileOptions, default_pipeline
 from tinyc.errors import ModelError, PassError, UnsupportedError
 from tinyc.frontends.load import load_model
@@ -21,7 +20,6 @@ from tinyc.frontends.tflite import import_tflite
 from tinyc.interpreter.evaluate import evaluate
 from tinyc.interpreter.streams import evaluate_schedule
 from tinyc.ir.mcu import BufferOp, number
-from tinyc.ir.nn_base import tensor_of
 from tinyc.numerics.profile import Profile
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
@@ -60,48 +58,6 @@ def assert_same(module: ModuleOp, passes: str, profile: Profile = Profile.LITERT
         np.testing.assert_array_equal(found, wanted, err_msg=f"output {index}")
         assert found.dtype == wanted.dtype
     return graph, schedule
-
-
-@st.composite
-def chains(draw: st.DrawFn) -> Network:
-    """Blocks that widen the image, slide windows of 1 to 7 taps over it and narrow it again, with skips where shapes allow, and a tail.
-
-    Windows have strides, dilations and other padding above than below. Wide middles make streams pay.
-    """
-    builder = NetworkBuilder(draw(st.integers(0, 1000)))
-    value = builder.input((1, draw(st.integers(9, 25)), draw(st.integers(1, 6)), draw(st.integers(1, 3))))
-    for _ in range(draw(st.integers(1, 3))):
-        narrow, depth = value, tensor_of(value).shape[3]
-        value = builder.conv(narrow, draw(st.integers(8, 16)))
-        for _ in range(draw(st.integers(1, 2))):
-            value = _draw_window(draw, builder, value)
-        value = builder.conv(value, depth)
-        if tensor_of(value).shape == tensor_of(narrow).shape:
-            value = builder.add(value, narrow)
-    return Network(builder.finish(builder.mean(value, (1, 2)) if draw(st.booleans()) else value))
-
-
-def _draw_window(draw: st.DrawFn, builder: NetworkBuilder, value: SSAValue) -> SSAValue:
-    height, channels = tensor_of(value).shape[1], tensor_of(value).shape[3]
-    kind = draw(st.sampled_from(["conv", "depthwise", "same depthwise", "pool", "pad", "skip", "square"]))
-    taps, stride, dilation = draw(st.integers(1, 7)), draw(st.sampled_from([1, 1, 2, 3])), draw(st.sampled_from([1, 1, 2, 3]))
-    span = (taps - 1) * dilation + 1
-    above = draw(st.integers(0, span // 2))
-    below = max(draw(st.integers(0, span // 2)), span - height - above)
-    geometry = (taps, 1), (stride, 1), (above, 0, below, 0), (dilation, 1)
-    if kind == "conv":
-        return builder.conv(value, draw(st.integers(8, 16)), *geometry)
-    if kind == "depthwise":
-        return builder.depthwise(value, *geometry)
-    if kind == "pool":
-        taps = min(taps, height)
-        return builder.pool(value, draw(st.booleans()), (taps, 1), (stride, 1), (taps // 2, 0, (taps - 1) // 2, 0))
-    if kind == "pad":
-        return builder.pad(value, (draw(st.integers(0, 3)), 0, draw(st.integers(0, 3)), 0))
-    if kind == "square":
-        return builder.mul(value, value)
-    around = builder.depthwise(value, (3, 3))
-    return around if kind == "same depthwise" else builder.add(around, builder.conv(value, channels, clamp=(0, 127)))
 
 
 @pytest.mark.parametrize("passes", [LONG_STREAMS, PUSHED, default_passes()], ids=["long streams", "pushed input", "default"])

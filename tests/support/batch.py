@@ -72,20 +72,35 @@ def compile_case(case: BatchCase, name: str, profile: Profile) -> CompiledNetwor
 
 
 def _program(networks: Sequence[CompiledNetwork]) -> str:
+    pushed = {network.name: region.row_bytes for network in networks for region in network_boundary(network.module) if region.rows}
     largest = max(network.report.ram.arena_bytes for network in networks)
-    room = -(-largest // 16) * 16
+    row_room = -(-(1 + max(pushed.values(), default=-1)) // 16) * 16
+    room = -(-largest // 16) * 16 + row_room
     lines = [f'#include "{network.name}_weights.c"\n#include "{network.name}.c"' for network in networks]
-    lines += [f"enum {{ GUARD = {_GUARD}, GARBAGE = {_GARBAGE}, ROOM = {room} }};", _SUPPORT, "int main(void)", "{", "    begin();"]
+    lines += [
+        f"enum {{ GUARD = {_GUARD}, GARBAGE = {_GARBAGE}, ROW_ROOM = {row_room}, ROOM = {room} }};",
+        _SUPPORT,
+        "int main(void)",
+        "{",
+        "    begin();",
+    ]
     for index, network in enumerate(networks):
         size = network.report.ram.arena_bytes
         lines.append(f"    arena = tinyc_storage + GUARD + {(room - size) // 16 * 16};")
         lines.append("    memset(tinyc_storage, GARBAGE, sizeof tinyc_storage);")
         regions = network_boundary(network.module)
-        lines += [f"    take(arena + {region.offset}, {region.bytes});" for region in regions if region.is_input]
-        lines.append("    tinyc_profile_begin();")
-        lines.append(f"    status = {network.name}_invoke(arena);")
-        lines.append("    tinyc_profile_end();")
-        lines.append(f"    if (status != 0 || !intact({size})) fail({index});")
+        lines += [f"    take(arena + {region.offset}, {region.bytes});" for region in regions if region.is_input and not region.rows]
+        if network.name in pushed:
+            lines += [f"    RUN({network.name}_begin(arena));", "    while (status == 0) {", f"        take(ROW, {pushed[network.name]});"]
+            # A row may be overwritten as soon as it was pushed.
+            lines += [
+                f"        RUN({network.name}_push_row(arena, (const int8_t *)ROW));",
+                "        memset(ROW, GARBAGE, ROW_ROOM - 1);",
+                "    }",
+            ]
+        else:
+            lines.append(f"    RUN({network.name}_invoke(arena));")
+        lines.append(f"    if (status != {int(network.name in pushed)} || !intact({size})) fail({index});")
         lines += [f"    give(arena + {region.offset}, {region.bytes});" for region in regions if not region.is_input]
     return "\n".join([*lines, "    finish();", "    return 0;", "}", ""])
 
@@ -115,11 +130,14 @@ static void give(const void *data, size_t bytes) { if (fwrite(data, 1, bytes, ou
 static void finish(void) { fclose(output_file); }
 #endif
 static uint8_t tinyc_storage[GUARD + ROOM + GUARD] __attribute__((aligned(16)));
+/* Rows that are pushed lie at an odd address. */
+#define ROW (tinyc_storage + GUARD + 1)
 static uint8_t *arena;
 static volatile int status;
 /* What Unicorn stops at: between the two, memory outside the arena is forbidden. */
 static __attribute__((noinline)) void tinyc_profile_begin(void) { __asm__ volatile("" ::: "memory"); }
 static __attribute__((noinline)) void tinyc_profile_end(void) { __asm__ volatile("" : : "r"(0) : "memory"); }
+#define RUN(call) do { tinyc_profile_begin(); status = call; tinyc_profile_end(); } while (0)
 static int intact(size_t arena_bytes)
 {
     for (const uint8_t *place = tinyc_storage; place < arena; ++place) if (*place != GARBAGE) return 0;

@@ -1,0 +1,86 @@
+"""Random chains as streamed C in Unicorn, which forbids every byte outside the arena, against the interpreter's plain graph.
+
+The arena holds garbage before each run, so a ring row that is read before it is written makes the result wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from support.batch import run_networks
+from support.network_builder import Network, random_inputs
+from support.streamed_chains import chains
+from tinyc.driver.compile import CompiledNetwork, compile_module
+from tinyc.driver.pipeline import CompileOptions, default_pipeline
+from tinyc.errors import UnsupportedError
+from tinyc.interpreter.evaluate import evaluate
+from tinyc.ir.mcu import BufferOp
+from tinyc.numerics.profile import Profile
+from tinyc.targets import load_target
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "gcc")), reason="needs arm-none-eabi-gcc and gcc"
+)
+pytest.importorskip("unicorn")
+
+COUNT = int(os.environ.get("TINYC_STREAMED_CHAINS", "24"))
+"""Chains for each way to stream; 1000 for the slow run, see docs/testing.md."""
+BATCH = 24
+WAYS = {
+    "default": CompileOptions(measure=False),
+    "long streams": CompileOptions(
+        measure=False, passes=default_pipeline(CompileOptions()).replace(",stream-rows,", ",stream-rows{longest=30},")
+    ),
+    "pushed rows": CompileOptions(Profile.TFLM, measure=False, stream_input=True),
+}
+
+
+def drawn_chains(count: int) -> list[Network]:
+    """Up to `count` different ones, always the same."""
+    drawn: dict[str, Network] = {}
+
+    @settings(
+        max_examples=count, deadline=None, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(chains(most_columns=19, across=True))
+    def draw(network: Network) -> None:
+        drawn[repr(network)] = network
+
+    draw()
+    return list(drawn.values())
+
+
+def streams_rows(network: CompiledNetwork) -> bool:
+    return any(isinstance(op, BufferOp) and op.kind.data in ("ring", "input_ring") for op in network.module.ops)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_streamed_chains_compute_what_the_plain_graph_does_and_stay_in_the_arena(way: str, tmp_path: Path) -> None:
+    options, compiled, streamed = WAYS[way], 0, 0
+    drawn = drawn_chains(COUNT)
+    for start in range(0, len(drawn), BATCH):
+        networks, inputs, expected = [], [], []
+        for index, chain in enumerate(drawn[start : start + BATCH]):
+            try:
+                network = compile_module(chain.module, f"c{index}", load_target("cortex-m4"), options)
+            except UnsupportedError:
+                # Not every network can take its input row by row.
+                assert options.stream_input
+                continue
+            networks.append(network)
+            image = random_inputs(chain.module, start + index)
+            inputs += image
+            expected.append(evaluate(chain.module, image, options.numerics))
+        outputs = run_networks(networks, inputs, "unicorn", tmp_path)
+        for network, wanted, found in zip(networks, expected, outputs, strict=True):
+            np.testing.assert_array_equal(found[0], wanted[0], err_msg=f"chain {start} + {network.name}")
+        compiled += len(networks)
+        streamed += sum(map(streams_rows, networks))
+    assert len(drawn) >= 0.9 * COUNT
+    assert streamed >= 0.7 * compiled >= 0.5 * COUNT
