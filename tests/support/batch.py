@@ -8,11 +8,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from xdsl.dialects.builtin import ModuleOp
 
 from support.batch_on_unicorn import execute_on_unicorn
 from tinyc.driver.compile import CompiledNetwork, compile_module, network_boundary
@@ -42,6 +44,11 @@ class BatchCase:
     model: bytes
     inputs: tuple[Values, ...]
 
+    @cached_property
+    def module(self) -> ModuleOp:
+        """The file, imported; raises what the front end raises."""
+        return import_tflite(self.model, self.name)
+
 
 def as_signed(values: Values) -> Values:
     """uint8 as the int8 that tinyc makes of it; other dtypes as they are."""
@@ -68,7 +75,7 @@ def run_networks(
 def compile_case(case: BatchCase, name: str, profile: Profile) -> CompiledNetwork:
     """The case's network; a float32 boundary stays, since QUANTIZE and DEQUANTIZE are ops like others here."""
     options = CompileOptions(profile, measure=False, keep_float_io=True)
-    return compile_module(import_tflite(case.model, case.name), name, load_target("cortex-m4"), options)
+    return compile_module(case.module, name, load_target("cortex-m4"), options)
 
 
 def _program(networks: Sequence[CompiledNetwork]) -> str:

@@ -14,6 +14,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from tinyc.errors import PassError, TinycError, UsageError, printable
 from tinyc.ir.text import make_context, print_module
+from tinyc.passes.fingerprint import Fingerprint, fingerprint, unchanged
 from tinyc.passes.registry import all_passes
 from tinyc.plugins import describe
 
@@ -33,8 +34,8 @@ class PassTime:
 class Instruments:
     """What happens around the passes.
 
-    `before` and `after` see the module around each pass; `verify_each` checks it after each; `stop_after` names the pass to end behind;
-    `reproducer` is a file that gets the module as it was before a failing pass, with the command that runs the rest again.
+    `before` and `after` see the module around each pass; `verify_each` checks it after each that changed it; `stop_after` names the pass
+    to end behind; `reproducer` is a file that gets the module as it was before a failing pass, with the command that runs the rest again.
     """
 
     before: Observer | None = None
@@ -56,11 +57,13 @@ def run_passes(
     context = context or make_context()
     if instruments.stop_after is not None:
         passes = _until(passes, instruments.stop_after)
-    times = []
+    times: list[PassTime] = []
+    verified: Fingerprint = []
     for index, current in enumerate(passes):
         saved = print_module(module, print_weights=True) if instruments.reproducer is not None else None
         try:
-            times.append(_run_one(current, module, instruments, context))
+            taken, verified = _run_one(current, module, instruments, context, verified)
+            times.append(taken)
         except Exception:
             if instruments.reproducer is not None and saved is not None:
                 _write_reproducer(instruments.reproducer, saved, passes[index:])
@@ -70,7 +73,10 @@ def run_passes(
     return times
 
 
-def _run_one(current: ModulePass, module: ModuleOp, instruments: Instruments, context: Context) -> PassTime:
+def _run_one(
+    current: ModulePass, module: ModuleOp, instruments: Instruments, context: Context, verified: Fingerprint
+) -> tuple[PassTime, Fingerprint]:
+    """The time taken, and the fingerprint of the last module that was verified; `verified` is the one before, or empty."""
     if instruments.before is not None:
         instruments.before(current, module)
     begin = time.perf_counter()
@@ -84,12 +90,13 @@ def _run_one(current: ModulePass, module: ModuleOp, instruments: Instruments, co
             raise PassError(f"{_title(current)} failed: {describe(error)}") from error
         raise
     middle = time.perf_counter()
-    if instruments.verify_each:
+    if instruments.verify_each and not unchanged(verified, found := fingerprint(module)):
         _verify(module, _title(current))
+        verified = found
     end = time.perf_counter()
     if instruments.after is not None:
         instruments.after(current, module)
-    return PassTime(current.name, middle - begin, end - middle)
+    return PassTime(current.name, middle - begin, end - middle), verified
 
 
 def _verify(module: ModuleOp, culprit: str) -> None:
