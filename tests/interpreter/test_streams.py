@@ -12,14 +12,15 @@ from xdsl.dialects.builtin import ModuleOp
 
 from support.network_builder import Network, NetworkBuilder, networks, random_inputs
 from support.random_graphs import graph_case
-from support.streamed_chains import chains
+from support.streamed_chains import causal_layers, chains
 from tinyc.driver.pipeline import CompileOptions, default_pipeline
 from tinyc.errors import ModelError, PassError, UnsupportedError
 from tinyc.frontends.load import load_model
 from tinyc.frontends.tflite import import_tflite
 from tinyc.interpreter.evaluate import evaluate
 from tinyc.interpreter.streams import evaluate_schedule
-from tinyc.ir.mcu import BufferOp, number
+from tinyc.ir.mcu import BufferOp, buffer_of, number
+from tinyc.ir.schedule import steps_of
 from tinyc.numerics.profile import Profile
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
@@ -103,6 +104,28 @@ def test_networks_with_gates_resizes_and_joins_compute_what_the_plain_graph_does
     random = np.random.default_rng(5)
     for _ in range(12):
         assert_same(import_tflite(graph_case(random).model, "graph"), default_passes(profile), profile)
+
+
+def test_layers_that_run_backwards_compute_what_the_plain_graph_does_and_lie_as_close_as_they_can() -> None:
+    backwards = 0
+
+    @settings(max_examples=40, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    @given(causal_layers())
+    def check(network: Network) -> None:
+        nonlocal backwards
+        graph, schedule = assert_same(network.module, default_passes())
+        steps = [step for step in steps_of(schedule) if step.backwards is not None]
+        backwards += len(steps)
+        for step in steps:
+            (call,) = step.calls
+            source, result = buffer_of(call.inputs[0]), buffer_of(call.output)
+            if result.start + result.size_bytes > source.start + source.size_bytes and result.start < source.start + source.size_bytes:
+                result.properties["offset"] = number(result.start - 4)
+                with pytest.raises(PassError, match="where something else lies"):
+                    evaluate_schedule(graph, schedule, random_inputs(network.module), Profile.LITERT)
+
+    check()
+    assert backwards >= 15
 
 
 def bottleneck(mean: bool = True) -> ModuleOp:

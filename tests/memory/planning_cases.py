@@ -18,7 +18,7 @@ def planning_case(seed: int, most: int) -> tuple[list[Buffer], list[Overlap]]:
         last = min(STEPS - 1, max(first, 0) + generator.choice([0, 1, 1, 2, 3, 6]))
         buffers.append(Buffer(generator.randint(1, 300) * 4, first, last, generator.choice([4, 4, 8])))
     overlaps = [
-        Overlap(i, j, generator.randint(-source.size, result.size))
+        Overlap(i, j, generator.randint(-source.size, result.size), generator.random() < 0.3)
         for i, result in enumerate(buffers)
         for j, source in enumerate(buffers)
         if i != j and result.first == source.last and generator.random() < 0.5

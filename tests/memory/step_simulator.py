@@ -86,11 +86,11 @@ accesses = st.builds(RowAccess, st.integers(1, 3), st.integers(1, 3), st.integer
 
 
 @st.composite
-def steps(draw: st.DrawFn, dilations: bool = True) -> Step:
-    """One to four calls, each reading the one before it; second operands from anywhere before; reductions and whole reads."""
+def steps(draw: st.DrawFn, dilations: bool = True, most_calls: int = 4) -> Step:
+    """One to `most_calls` calls, each reading the one before it; second operands from anywhere before; reductions and whole reads."""
     sizes = {index: (draw(st.integers(1, 8)), draw(st.integers(1, 4))) for index in range(draw(st.integers(1, 2)))}
     calls: list[StreamCall] = []
-    count = draw(st.integers(1, 4))
+    count = draw(st.integers(1, most_calls))
     for number in range(count):
         previous = FIRST_OUTPUT + number - 1 if number else 0
         known = [*sizes]

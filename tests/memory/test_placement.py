@@ -22,24 +22,29 @@ def instances(draw: st.DrawFn) -> tuple[list[Buffer], list[Overlap]]:
     overlaps = []
     for (i, result), (j, source) in itertools.permutations(enumerate(buffers), 2):
         if result.first == source.last and draw(st.booleans()):
-            overlaps.append(Overlap(i, j, draw(st.integers(-source.size, result.size))))
+            overlaps.append(Overlap(i, j, draw(st.integers(-source.size, result.size)), draw(st.booleans())))
     return buffers, overlaps
 
 
 def assert_valid(buffers: list[Buffer], overlaps: list[Overlap], placement: Placement) -> None:
-    gaps = {(overlap.result, overlap.source): overlap.gap for overlap in overlaps}
+    known = {(overlap.result, overlap.source): overlap for overlap in overlaps}
     for offset, buffer in zip(placement.offsets, buffers, strict=True):
         assert offset >= 0
         assert offset % buffer.alignment == 0
     ends = [offset + buffer.size for offset, buffer in zip(placement.offsets, buffers, strict=True)]
     assert placement.arena_bytes == max(ends)
+
+    def apart(result: int, source: int) -> int | None:
+        if (result, source) not in known:
+            return None
+        overlap = known[result, source]
+        behind = ends[result] - ends[source] if overlap.backwards else placement.offsets[source] - placement.offsets[result]
+        return behind - overlap.gap
+
     for i, j in itertools.combinations(range(len(buffers)), 2):
         together = buffers[i].first <= buffers[j].last and buffers[j].first <= buffers[i].last
         disjoint = ends[i] <= placement.offsets[j] or ends[j] <= placement.offsets[i]
-        allowed = any(
-            (result, source) in gaps and placement.offsets[result] <= placement.offsets[source] - gaps[result, source]
-            for result, source in ((i, j), (j, i))
-        )
+        allowed = any(more is not None and more >= 0 for more in (apart(i, j), apart(j, i)))
         assert not together or disjoint or allowed, f"buffers {i} and {j} collide"
 
 

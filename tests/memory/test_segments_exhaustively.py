@@ -12,6 +12,7 @@ from tinyc.memory.segments import Segment, SegmentBuffer, SegmentCall, choose_se
 from tinyc.memory.stream import StreamCall, StreamInput
 
 LONGEST = 4
+ACCESSES = [EACH_ROW, RowAccess(3, 1, 1, 1), RowAccess(5, 1, 1, 2), RowAccess(4, 1, 1, 3)]
 
 
 def random_chain(generator: random.Random) -> tuple[list[SegmentCall], list[SegmentBuffer]]:
@@ -22,7 +23,7 @@ def random_chain(generator: random.Random) -> tuple[list[SegmentCall], list[Segm
     calls = []
     for index in range(count):
         rows, row_bytes = 8, generator.randint(1, 40)
-        inputs = [StreamInput(index, *sizes[index], generator.choice([EACH_ROW, RowAccess(3, 1, 1, 1), RowAccess(5, 1, 1, 2)]))]
+        inputs = [StreamInput(index, *sizes[index], generator.choice(ACCESSES))]
         equal = [earlier for earlier in range(index) if generator.random() < 0.3]
         inputs += [StreamInput(earlier, *sizes[earlier], EACH_ROW) for earlier in equal[:1]]
         for entry in inputs:
@@ -94,6 +95,21 @@ def test_a_wide_tensor_in_the_middle_is_streamed_away() -> None:
     (only,) = choose_segments(calls, buffers, 12)
     # The input, whose rows the result overwrites once they have been read, and one row of the wide tensor.
     assert only.peak_bytes == 8 * 4 + 40
+
+
+def test_a_layer_runs_backwards_only_where_the_peak_demands_it() -> None:
+    causal = StreamInput(0, 8, 10, RowAccess(5, 1, 1, 4))
+    calls = [SegmentCall(StreamCall((causal,), 1, 8, 10), 0, 0, True)]
+    buffers = [SegmentBuffer(80, -1, 0, False), SegmentBuffer(80, 0, 1, False)]
+    (only,) = choose_segments(calls, buffers, 12)
+    assert (only.backwards, only.peak_bytes) == (True, 90)
+    (only,) = choose_segments(calls, buffers, 12, budget=130)
+    assert (only.backwards, only.peak_bytes) == (False, 130)
+    symmetric = [SegmentCall(StreamCall((StreamInput(0, 8, 10, RowAccess(5, 1, 1, 2)),), 1, 8, 10), 0, 0, True)]
+    (only,) = choose_segments(symmetric, buffers, 12)
+    assert not only.backwards
+    (only,) = choose_segments([SegmentCall(calls[0].call, 0, 0, False)], buffers, 12)
+    assert (only.backwards, only.peak_bytes) == (False, 130)
 
 
 def test_what_cannot_be_streamed_or_is_viewed_or_needed_later_stays_whole() -> None:

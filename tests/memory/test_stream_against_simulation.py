@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from step_simulator import FIRST_OUTPUT, Step, far_offsets, replayed, simulate, steps
 
 from tinyc.memory.row_access import EACH_ROW, RowAccess
-from tinyc.memory.stream import UNCONSTRAINED, StreamCall, StreamInput, live_bound, replay, safe_gap
+from tinyc.memory.stream import UNCONSTRAINED, StreamCall, StreamInput, live_bound, mirrored, replay, safe_gap
 
 EXAMPLES = 150
 
@@ -92,6 +92,27 @@ def test_at_the_computed_gap_no_read_sees_a_foreign_byte_and_one_byte_closer_som
             assert simulate(step, trace, {**base, step.result: start - gap + 1}, trace.slots) is not None
 
 
+@settings(max_examples=2 * EXAMPLES, deadline=None)
+@given(steps(most_calls=1))
+def test_backwards_no_read_sees_a_foreign_byte_at_the_computed_gap_and_one_byte_closer_some_read_does(step: Step) -> None:
+    assume(not step.calls[0].reduces)
+    trace = replay(step.calls, backwards=True)
+    rows = [event.write_first for event in trace.events]
+    assert rows == sorted(rows, reverse=True)
+    sizes = {buffer: step.bytes_of(buffer) for buffer in (*step.sources, step.result)}
+    for source in step.sources:
+        gap = safe_gap(mirrored(trace, sizes), source, step.result)
+        start = 5_000_000
+        base = {**far_offsets(step), source: start}
+        closest = start + sizes[source] - sizes[step.result] + gap
+        if gap == UNCONSTRAINED:
+            closest = start - sizes[step.result]
+        for further in (0, 1, 3):
+            assert simulate(step, trace, {**base, step.result: closest + further}, {}) is None
+        if gap != UNCONSTRAINED:
+            assert simulate(step, trace, {**base, step.result: closest - 1}, {}) is not None
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(steps())
 def test_the_live_bound_is_never_above_what_any_safe_place_of_the_result_needs(step: Step) -> None:
@@ -126,6 +147,13 @@ def call(*inputs: StreamInput, rows: int, row_bytes: int, output: int = FIRST_OU
 def test_gaps_of_single_layers(access: RowAccess, rows: int, row_bytes: int, gap: int) -> None:
     trace = replay([call(StreamInput(0, 8, 4, access), rows=rows, row_bytes=row_bytes)])
     assert safe_gap(trace, 0, FIRST_OUTPUT) == gap
+
+
+def test_a_layer_that_looks_back_only_overwrites_its_input_from_the_end() -> None:
+    trace = replay([call(StreamInput(0, 8, 4, RowAccess(5, 1, 1, 4)), rows=8, row_bytes=4)])
+    assert safe_gap(trace, 0, FIRST_OUTPUT) == 5 * 4
+    trace = replay([call(StreamInput(0, 8, 4, RowAccess(5, 1, 1, 4)), rows=8, row_bytes=4)], backwards=True)
+    assert safe_gap(mirrored(trace, {0: 32, FIRST_OUTPUT: 32}), 0, FIRST_OUTPUT) == 4
 
 
 def test_an_elementwise_result_may_lie_exactly_on_its_input() -> None:

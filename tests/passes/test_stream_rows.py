@@ -47,6 +47,19 @@ def test_an_inverted_bottleneck_becomes_one_stream_with_rings() -> None:
     )
 
 
+def test_a_layer_that_only_looks_back_runs_backwards_over_its_input() -> None:
+    builder = NetworkBuilder(4)
+    module = builder.finish(builder.conv(builder.input((1, 20, 5, 4)), 4, (7, 1), pads=(6, 0, 0, 0)))
+    file_check(
+        after(module, "select-kernels,stream-rows"),
+        """
+           // CHECK: mcu.stream {
+           // CHECK-NEXT: op = "CONV_2D"
+           // CHECK-NEXT: } {backwards}
+        """,
+    )
+
+
 def test_calls_of_a_stream_share_the_largest_scratch() -> None:
     whole = after(inverted_bottleneck(), "select-kernels")
     streamed = after(inverted_bottleneck(), "select-kernels,stream-rows")

@@ -30,6 +30,25 @@ def chains(draw: st.DrawFn, most_columns: int = 6, across: bool = False) -> Netw
     return Network(builder.finish(builder.mean(value, (1, 2)) if draw(st.booleans()) else value))
 
 
+@st.composite
+def causal_layers(draw: st.DrawFn) -> Network:
+    """A layer with more padding above than below, alone, so that it runs from its last row to its first; sometimes between two others that
+    need all rows at once."""
+    builder = NetworkBuilder(draw(st.integers(0, 1000)))
+    shape = (1, draw(st.integers(5, 25)), draw(st.integers(1, 9)), draw(st.integers(1, 6)))
+    value = builder.input(shape)
+    between = draw(st.booleans())
+    if between:
+        value = builder.transpose(value, (0, 2, 1, 3))
+    taps, stride, dilation = draw(st.integers(2, 7)), draw(st.sampled_from([1, 1, 1, 2])), draw(st.sampled_from([1, 1, 2]))
+    span = (taps - 1) * dilation + 1
+    above = draw(st.integers(span // 2, span - 1))
+    below = max(0, span - tensor_of(value).shape[1] - above)
+    geometry = (taps, 1), (stride, 1), (above, 0, below, 0), (dilation, 1)
+    value = builder.depthwise(value, *geometry) if draw(st.booleans()) else builder.conv(value, draw(st.integers(1, 12)), *geometry)
+    return Network(builder.finish(builder.transpose(value, (0, 3, 1, 2)) if between else value))
+
+
 def _draw_axis(draw: st.DrawFn, extent: int) -> tuple[int, int, int, int, int]:
     """Taps, stride, dilation and the padding before and after that an axis of `extent` needs for one output at least."""
     taps, stride, dilation = draw(st.integers(1, 7)), draw(st.sampled_from([1, 1, 2, 3])), draw(st.sampled_from([1, 1, 2, 3]))

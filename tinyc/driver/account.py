@@ -86,7 +86,10 @@ def _overlaps(schedule: Schedule) -> Iterator[OverlapReport]:
         if shared > 0:
             least = None if overlap.gap == UNCONSTRAINED else overlap.gap
             step = schedule.lives[overlap.result].first
-            yield OverlapReport(step, overlap.result, overlap.source, shared, source.start - result.start, least)
+            distance = source.start - result.start
+            if overlap.backwards:
+                distance = result.start + result.size_bytes - source.start - source.size_bytes
+            yield OverlapReport(step, overlap.result, overlap.source, shared, distance, least, overlap.backwards)
 
 
 def _buffer_name(buffer: BufferOp) -> str:

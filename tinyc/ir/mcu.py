@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, IntegerAttr, StringAttr, i64
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, IntegerAttr, StringAttr, UnitAttr, i64
 from xdsl.ir import Block, Dialect, OpResult, ParametrizedAttribute, Region, SSAValue, TypeAttribute
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -257,10 +257,12 @@ class StreamOp(IRDLOperation):
 
     A step that reads an `input_ring` is driven by the caller, who pushes the rows of the input one by one: after each, all calls go as far
     as they can. What it must remember between two rows lies in the buffers that it `keeps`: one of kind `state`, one of kind `counters`.
+    A step of one call may run `backwards`, from its last row to its first.
     """
 
     name = "mcu.stream"
     kept = var_operand_def(BUFFER)
+    backwards = opt_prop_def(UnitAttr)
     body = region_def("single_block")
     traits = traits_def(NoTerminator())
     irdl_options = (ParsePropInAttrDict(),)
@@ -291,7 +293,7 @@ class StreamOp(IRDLOperation):
         """What happens row by row when this step runs; pushed rows of an input come when they are asked for. Buffers by number."""
         pushed = self.pushed_input
         supply = [] if pushed is None else [pushed.supply(ids)]
-        return replay([*supply, *(call.stream_call(ids) for call in self.calls)])
+        return replay([*supply, *(call.stream_call(ids) for call in self.calls)], self.backwards is not None)
 
     def _verify_rings(self) -> None:
         """Every ring keeps the rows that are still to be read; buffers that are no rings keep all."""
@@ -338,6 +340,9 @@ class StreamOp(IRDLOperation):
         require(
             len(operations) >= 1 and all(isinstance(operation, CallOp) for operation in operations), "a stream holds calls and nothing else"
         )
+        if self.backwards is not None:
+            alone = len(operations) == 1 and self.calls[0].form.data == "row" and not self.kept
+            require(alone, "only a step of one call that works by rows can run backwards")
         if len(operations) > 1:
             require(all(call.form.data in ("row", "reduction") for call in self.calls), "a stream of several calls works by rows")
         produced = [buffer_of(call.output) for call in self.calls]

@@ -20,11 +20,15 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Although both are live in one step, `result` may start `gap` bytes or more before `source` (buffer indices) and run into it."""
+    """Although both are live in one step, `result` may start `gap` bytes or more before `source` (buffer indices) and run into it.
+
+    With `backwards` it may end `gap` bytes or more after `source`.
+    """
 
     result: int
     source: int
     gap: int
+    backwards: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ Forbidden = dict[int, tuple[int, int]]
 
 def forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]) -> list[Forbidden]:
     """For each buffer i: other buffer j -> open interval of offset(i) - offset(j) that is not allowed."""
-    allowed = {(overlap.result, overlap.source): overlap.gap for overlap in overlaps}
+    allowed = {(overlap.result, overlap.source): overlap for overlap in overlaps}
     pairs: list[Forbidden] = [{} for _ in buffers]
     for i, first in enumerate(buffers):
         for j in range(i):
@@ -114,13 +118,22 @@ def forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]
                 continue
             low, high = -first.size, second.size
             if (i, j) in allowed:
-                # offset(i) <= offset(j) - gap is allowed, so only differences above -gap are not.
-                low = max(low, -allowed[i, j])
+                low, high = _narrowed(low, high, allowed[i, j], first.size, second.size)
             if (j, i) in allowed:
-                high = min(high, allowed[j, i])
+                least, most = _narrowed(-high, -low, allowed[j, i], second.size, first.size)
+                low, high = -most, -least
             if low < high:
                 pairs[i][j], pairs[j][i] = (low, high), (-high, -low)
     return pairs
+
+
+def _narrowed(low: int, high: int, overlap: Overlap, result: int, source: int) -> tuple[int, int]:
+    """What `overlap` leaves forbidden of the differences between `low` and `high` of offset(result) - offset(source); sizes in bytes."""
+    if overlap.backwards:
+        # offset(result) + result >= offset(source) + source + gap is allowed.
+        return low, min(high, source - result + overlap.gap)
+    # offset(result) <= offset(source) - gap is allowed.
+    return max(low, -overlap.gap), high
 
 
 def _first_fit(buffers: Sequence[Buffer], pairs: Sequence[Forbidden], order: Sequence[int]) -> Placement:

@@ -7,10 +7,10 @@ because streaming has a price in instructions (cf. msf-CNN, NeurIPS 2025, for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, replay, rows_of, safe_gap
+from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, mirrored, replay, rows_of, safe_gap
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,13 @@ class Segment:
     end: int
     peak_bytes: int
     price: int
+    forwards_bytes: int = -1
+    """The peak where rows are computed from the first to the last; more than `peak_bytes` where the other direction is better."""
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the step, of one call, must compute its last row first to keep to its peak."""
+        return self.forwards_bytes > self.peak_bytes
 
 
 def _extent(source: int, result: int, gap: int) -> int:
@@ -72,13 +79,25 @@ def segment(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], begi
     staying = sum(buffer.size for index, buffer in enumerate(buffers) if buffer.first < begin and buffer.last >= end and index != result)
     total = sum(buffers[buffer].size for buffer in dying)
     size = buffers[result].size if result not in inputs else 0
-    best = total + size
-    for buffer in dying:
-        gap = safe_gap(trace, buffer, result) if size else 0
-        best = min(best, total - buffers[buffer].size + _extent(buffers[buffer].size, size, gap))
+    sizes = {buffer: buffers[buffer].size for buffer in (*inputs, result)}
+    both_ways = []
+    for events in filter(None, (trace, _backwards(part, sizes))):
+        least = total + size
+        for buffer in dying if size else ():
+            extent = _extent(sizes[buffer], size, safe_gap(events, buffer, result))
+            least = min(least, total - sizes[buffer] + extent)
+        both_ways.append(staying + least + own)
     rows = [entry.call for entry in part if not entry.supplied]
     price = sum(call.output_rows * call.output_row_bytes for call in rows) if len(part) > 1 else 0
-    return Segment(begin, end, staying + best + own, price)
+    return Segment(begin, end, min(both_ways), price, both_ways[0])
+
+
+def _backwards(part: Sequence[SegmentCall], sizes: Mapping[int, int]) -> Trace | None:
+    """What a call alone does when it begins with its last row, upside down; None where it cannot."""
+    entry = part[0]
+    if len(part) > 1 or not entry.streamable or entry.supplied or entry.call.reduces:
+        return None
+    return mirrored(replay([entry.call], backwards=True), sizes)
 
 
 def _ring_bytes(part: Sequence[SegmentCall], trace: Trace) -> int:
@@ -135,6 +154,7 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
     while position:
         edge_in = via[position]
         assert edge_in is not None
-        path.append(edge_in)
+        # Backwards only where the peak demands it: forwards is the order in which everybody reads the C.
+        path.append(replace(edge_in, peak_bytes=edge_in.forwards_bytes) if edge_in.forwards_bytes <= limit else edge_in)
         position = edge_in.begin
     return path[::-1]

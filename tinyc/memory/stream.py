@@ -1,13 +1,14 @@
 """What happens, row by row, when a step runs: which rows each call reads and writes, and what that means for memory.
 
 A step is a list of calls in topological order. The last call pulls: before it computes a row, the calls that feed it compute the rows that
-it needs, and so on upwards. Everything here follows from replaying that order, which is also the order of the generated C.
+it needs, and so on upwards. Everything here follows from replaying that order, which is also the order of the generated C. A call
+alone may also go backwards, from its last row to its first; its mirror image then goes forwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tinyc.memory.row_access import RowAccess
@@ -145,18 +146,43 @@ def rows_of(call: StreamCall) -> int:
     return max(call.output_rows, *(source.rows for source in call.inputs)) if call.reduces else call.output_rows
 
 
-def replay(calls: Sequence[StreamCall]) -> Trace:
-    """The events of a step of `calls`, driven by its last call. Inner buffers are the outputs of all calls but the last."""
-    return _replay(tuple(calls))
+def replay(calls: Sequence[StreamCall], backwards: bool = False) -> Trace:
+    """The events of a step of `calls`, driven by its last call. Inner buffers are the outputs of all calls but the last.
+
+    With `backwards` the only call, which must not be a reduction, computes its last row first.
+    """
+    return _replay(tuple(calls), backwards)
 
 
 @lru_cache(maxsize=32)
-def _replay(calls: tuple[StreamCall, ...]) -> Trace:
+def _replay(calls: tuple[StreamCall, ...], backwards: bool) -> Trace:
     if len(calls) == 1 and rows_of(calls[0]) > MOST_ROWS:
         return _at_once(calls[0])
+    if backwards:
+        return _backwards(*calls)
     state = _Replay(calls)
     state.pull(len(calls) - 1, calls[-1].output_rows)
     return Trace(tuple(state.events), state.slots)
+
+
+def _backwards(call: StreamCall) -> Trace:
+    # What is read in place counts as read before and after writing: the elements of a row are still visited from left to right.
+    inputs = tuple(replace(source, in_place=False) for source in call.inputs)
+    return Trace(replay([replace(call, inputs=inputs)]).events[::-1], {})
+
+
+def mirrored(trace: Trace, sizes: Mapping[int, int]) -> Trace:
+    """What `trace` does in memory that is upside down: byte 0 of a buffer becomes its last one, `sizes` are those of the buffers.
+
+    A step that runs backwards runs forwards there.
+    """
+
+    def turned(event: Event) -> Event:
+        reads = tuple(replace(read, first=sizes[read.buffer] - read.end, end=sizes[read.buffer] - read.first) for read in event.reads)
+        size = sizes[event.output]
+        return replace(event, reads=reads, write_first=size - event.write_end, write_end=size - event.write_first)
+
+    return Trace(tuple(map(turned, trace.events)), trace.slots)
 
 
 def _at_once(call: StreamCall) -> Trace:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp, StringAttr, UnitAttr
 from xdsl.passes import ModulePass
 
 from tinyc.errors import PassError, UnsupportedError
@@ -21,6 +21,7 @@ from tinyc.passes.streamable_input import refuse_segments, streamable_input
 class StreamRows(ModulePass):
     """Run chains of calls row by row where the peak is above `budget` bytes; `longest` bounds the calls of a stream, 1 is none.
 
+    A call that stays alone may run from its last row to its first, where that lets its result overlap its input further.
     With `input`, the caller pushes the network's input row by row into the first step, and only some of its rows are ever in memory.
     """
 
@@ -46,6 +47,8 @@ class StreamRows(ModulePass):
                 _keep_state(op, _merge(steps, ids))
             elif len(steps) > 1:
                 _merge(steps, ids)
+            elif segment.backwards:
+                steps[0].properties["backwards"] = UnitAttr()
 
 
 def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp, int], longest: int, budget: int) -> list[Segment]:
@@ -65,7 +68,7 @@ def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp
     except ValueError as error:
         assert pushed is not None
         raise UnsupportedError([refuse_segments(schedule, pushed, longest)]) from error
-    return [Segment(max(0, entry.begin - shift), entry.end - shift, entry.peak_bytes, entry.price) for entry in found]
+    return [replace(entry, begin=max(0, entry.begin - shift), end=entry.end - shift) for entry in found]
 
 
 def _segment_call(call: CallOp, ids: Mapping[BufferOp, int]) -> SegmentCall:

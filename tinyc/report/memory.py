@@ -67,7 +67,8 @@ class OverlapReport:
     """In `step`, `bytes` bytes are used by the buffer `result` and, before that, by the buffer `source` (numbers of buffers).
 
     `result` starts `distance` bytes before `source`; no byte is overwritten before its last read from a distance of `least_distance`
-    bytes on (None: all reads come before all writes, any distance is safe).
+    bytes on (None: all reads come before all writes, any distance is safe). Where the rows are computed `backwards`, from the last to the
+    first, `result` ends `distance` bytes behind the end of `source`.
     """
 
     step: int
@@ -76,6 +77,7 @@ class OverlapReport:
     bytes: int
     distance: int
     least_distance: int | None
+    backwards: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec
 from tinyc.ir.edit import erase
-from tinyc.ir.mcu import CallOp, buffer_of
+from tinyc.ir.mcu import CallOp, StreamOp, buffer_of
 from tinyc.ir.schedule import build_schedule, views_of
 from tinyc.memory.row_access import RowAccess
 
@@ -61,6 +61,9 @@ class DepthwiseInPlace(ModulePass):
         source, result = buffer_of(call.inputs[0]), buffer_of(call.output)
         set_kernel(call, spec)
         call.properties["form"] = StringAttr(spec.form.value)
+        step = call.parent_op()
+        assert isinstance(step, StreamOp)
+        step.properties.pop("backwards", None)
         scratch = scratch_of(call)
         if scratch is not None:
             resize_scratch(scratch, spec.scratch_bytes)

@@ -141,6 +141,8 @@ class StepView:
     calls: tuple[CallView, ...]
     pushed: PushView | None = None
     """For the step into which the caller pushes the rows of the input."""
+    backwards: bool = False
+    """Whether the last row is computed first."""
 
     @property
     def streamed(self) -> bool:
@@ -223,7 +225,7 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
             views.append(_pushed_call(call, view, counters) if counters else view)
             producers[buffer_of(call.output)] = function
         name = step_function(prefix, number)
-        steps.append(StepView(name, _step_comment(step), tuple(views), _push_view(step, views, prefix)))
+        steps.append(StepView(name, _step_comment(step), tuple(views), _push_view(step, views, prefix), step.backwards is not None))
     return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)))
 
 
@@ -278,7 +280,8 @@ def _step_comment(step: StreamOp) -> str:
     if len(calls) == 1 and step.pushed_input is not None:
         return f"row by row as they are pushed: {calls[0].op.data}: {comment_text(calls[0].layer.data)}"
     if len(calls) == 1:
-        return f"{calls[0].op.data}: {comment_text(calls[0].layer.data)}"
+        order = "from the last row to the first: " if step.backwards is not None else ""
+        return f"{order}{calls[0].op.data}: {comment_text(calls[0].layer.data)}"
     return f"streamed row by row: {', '.join(call.op.data for call in calls)}: {comment_text(calls[-1].layer.data)}"
 
 
