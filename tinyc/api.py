@@ -32,6 +32,7 @@ from tinyc.report.text import report_text
 from tinyc.runners import RunResult, run_build
 from tinyc.runners.base import Array
 from tinyc.targets import Target, load_target, load_target_file
+from tinyc.targets.banks import parse_banks
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Model:
         optimize: str = OPTIMIZE[0],
         planner: str = SOLVERS[0],
         stream_input: bool = False,
+        banks: str | None = None,
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
         progress: Progress = no_progress,
@@ -104,14 +106,15 @@ class Model:
         pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (the least RAM),
         speed (the fewest instructions that the target's RAM allows, by an estimate) or balanced (hardly more than the least RAM, for most
         of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact (tinyc[exact]); with
-        `stream_input` the C takes its input row by row and keeps no more rows of it than it needs. Raises UsageError, UnsupportedError,
-        PassError, DoesNotFitError, ToolError.
+        `stream_input` the C takes its input row by row and keeps no more rows of it than it needs; `banks` spreads the buffers over RAM
+        banks, see parse_banks. Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
         if optimize not in OPTIMIZE:
             raise UsageError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {printable(optimize)}")
         profile = profile_of(numerics or self.default_numerics)
-        options = CompileOptions(profile, name, keep_float_io, passes, measure, planner=planner, stream_input=stream_input)
+        spread = parse_banks(banks, chosen) if banks is not None else ()
+        options = CompileOptions(profile, name, keep_float_io, passes, measure, planner=planner, stream_input=stream_input, banks=spread)
         request = Request(self.module, self.name, chosen, insertions, instruments)
         network = compile_optimized(request, options, optimize, progress)
         check_fit(network.report)
@@ -141,10 +144,11 @@ class Model:
         options = CompileOptions(profile_of(numerics or self.default_numerics), stream_input=stream_input)
         return tried_remedies(self.module, options, report)
 
-    def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None) -> CheckResult:
+    def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None, banks: str | None = None) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
         chosen = load_target(target) if isinstance(target, str) else target
-        options = CompileOptions(profile_of(numerics or self.default_numerics))
+        spread = parse_banks(banks, chosen) if banks is not None else ()
+        options = CompileOptions(profile_of(numerics or self.default_numerics), banks=spread)
         return check_module(self.module, self.name, chosen, options)
 
 

@@ -54,11 +54,13 @@ void __asan_unpoison_memory_region(void const volatile *address, size_t bytes);
 #define TINYC_ALLOW(address, bytes) ((void)0)
 #endif
 
-/* On the part the arena has a place of its own in the linker script; zeroed at start-up nowhere. */
+/* On the part the arena has a place of its own in the linker script, or each of several arenas has; zeroed at start-up nowhere. */
 #if defined(__arm__)
 #define TINYC_ARENA_SECTION __attribute__((section(".bss.tinyc_arena")))
+#define TINYC_BANK_SECTION(field) __attribute__((section(".bss.tinyc_arena_" #field)))
 #else
 #define TINYC_ARENA_SECTION
+#define TINYC_BANK_SECTION(field)
 #endif
 
 #endif

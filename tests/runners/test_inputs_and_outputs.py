@@ -14,6 +14,7 @@ from tinyc.errors import ModelError, ToolError
 from tinyc.numerics.profile import Profile
 from tinyc.runners import BuildDescription, TensorRegion, load_inputs, random_inputs, save_outputs
 from tinyc.runners.base import Array
+from tinyc.runners.description import ArenaRegion
 from tinyc.runners.io import decode_outputs, prepare_inputs
 
 Build = Callable[..., Path]
@@ -26,7 +27,8 @@ def region(dtype: str = "int8", shape: tuple[int, ...] = (3, 4), **changes: Any)
 
 
 def description(*inputs: TensorRegion, profile: Profile = Profile.TFLM, outputs: tuple[TensorRegion, ...] = ()) -> BuildDescription:
-    return BuildDescription(Path(), "net", profile, "host", "host", (), (), 1024, 16, inputs, outputs or (region(),))
+    arenas = (ArenaRegion("", "", 1024, 16),)
+    return BuildDescription(Path(), "net", profile, "host", "host", (), (), arenas, inputs, outputs or (region(),))
 
 
 def test_samples_are_encoded_one_after_the_other_with_all_inputs_in_order() -> None:

@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 
 from tinyc.numerics.profile import Profile
-from tinyc.runners.description import BuildDescription
+from tinyc.runners.description import ArenaRegion, BuildDescription
 from tinyc.runners.emulated import MACHINES
 from tinyc.runners.harness import INPUT_FILE, OUTPUT_FILE, guard_bytes
 from tinyc.runners.unicorn import MONITOR_FILE, UnicornRun
@@ -23,7 +23,7 @@ def execute_on_unicorn(folder: Path, core: str, guard: int) -> None:
     `guard` bytes at either end; raises RunnerError where it touches anything else."""
     program = read_program(folder / "batch.elf")
     room = program.symbol("tinyc_storage").bytes - 2 * guard
-    description = BuildDescription(folder, "batch", Profile.LITERT, core, core, (), (), room, guard, (), ())
+    description = BuildDescription(folder, "batch", Profile.LITERT, core, core, (), (), (ArenaRegion("", "", room, guard),), (), ())
     assert guard_bytes(description) == guard
     monitor = find_native_compiler().shared_library(
         runtime_directory() / "emulator" / "unicorn_monitor.c", folder / MONITOR_FILE, ["-nostdlib"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target, load
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import banks_option, note_approximate, numerics_option, onnx_options, parse_shapes, target_options
 from tinyc.driver.check import CheckResult, grouped
 from tinyc.errors import DoesNotFitError, UnsupportedError, printable
 from tinyc.report.text import summary_lines
@@ -22,6 +22,7 @@ _NAMES = 3
 @target_options
 @numerics_option
 @onnx_options
+@banks_option
 @click.pass_context
 def check_command(
     context: click.Context,
@@ -32,6 +33,7 @@ def check_command(
     shapes: tuple[str, ...],
     layout: str,
     approximate: bool,
+    banks: str | None,
 ) -> None:
     """Say whether MODEL is supported, and what it needs on the target, without writing anything.
 
@@ -40,7 +42,7 @@ def check_command(
     target = find_target(target_name, target_file)
     try:
         loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
-        result = loaded.check(target, numerics=numerics)
+        result = loaded.check(target, numerics=numerics, banks=banks)
     except UnsupportedError as error:
         click.echo("\n".join(refusal_lines(error)))
         context.exit(error.exit_code)

@@ -11,6 +11,7 @@ import click
 from tinyc.api import Model, find_target, limited, load, load_quantized
 from tinyc.cli.options import (
     approximate_option,
+    banks_option,
     budget_options,
     layout_option,
     note_approximate,
@@ -29,6 +30,7 @@ from tinyc.passes.manager import run_passes, timing_table
 from tinyc.passes.registry import insert_passes
 from tinyc.quantize.options import QuantizeOptions
 from tinyc.report.text import summary_lines
+from tinyc.targets.banks import parse_banks
 
 
 @click.command("compile")
@@ -40,6 +42,7 @@ from tinyc.report.text import summary_lines
 @layout_option
 @approximate_option
 @budget_options
+@banks_option
 @click.option("--keep-float-io", is_flag=True, help="Keep QUANTIZE and DEQUANTIZE at a float32 boundary; the default is int8 in and out.")
 @stream_input_option
 @click.option("-p", "--passes", help="Pass pipeline instead of the default one, e.g. 'a,b{option=value}'; see `tinyc passes`.")
@@ -67,6 +70,7 @@ def compile_command(
     ram_bytes: int | None,
     flash_bytes: int | None,
     optimize: str | None,
+    banks: str | None,
     keep_float_io: bool,
     stream_input: bool,
     passes: str | None,
@@ -80,12 +84,15 @@ def compile_command(
     The folder then holds NAME.h, NAME.c, NAME_weights.c, the headers they need, CMakeLists.txt and report.json. With --stop-after the
     IR behind that pass is printed instead, and nothing is written.
     """
+    if banks is not None and ram_bytes is not None:
+        raise UsageError("--banks says how much RAM there is, bank by bank; leave --ram out")
     target = limited(find_target(target_name, target_file), ram_bytes, flash_bytes)
     options = take_pass_options(arguments)
     loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout, approximate)
     note_approximate(loaded.approximate_layers)
     if options.stop_after is not None:
-        choices = CompileOptions(profile_of(numerics or loaded.default_numerics), name, keep_float_io, passes, stream_input=stream_input)
+        profile, spread = profile_of(numerics or loaded.default_numerics), parse_banks(banks, target) if banks is not None else ()
+        choices = CompileOptions(profile, name, keep_float_io, passes, stream_input=stream_input, banks=spread)
         module = loaded.module.clone()
         run_passes(module, insert_passes(pipeline(choices), options.inserted()), options.instruments())
         click.echo(print_module(module, options.print_weights), nl=False)
@@ -101,6 +108,7 @@ def compile_command(
             optimize=optimize or ("balanced" if ram_bytes is None else "speed"),
             planner=planner,
             stream_input=stream_input,
+            banks=banks,
             insertions=options.inserted(),
             instruments=options.instruments(),
             progress=progress,

@@ -12,7 +12,15 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.files import write_file
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, stream_input_option, target_options
+from tinyc.cli.options import (
+    banks_option,
+    note_approximate,
+    numerics_option,
+    onnx_options,
+    parse_shapes,
+    stream_input_option,
+    target_options,
+)
 from tinyc.errors import ModelError, UsageError, printable
 from tinyc.report.html import report_html
 from tinyc.report.memory import MemoryReport, memory_report_from_json
@@ -24,6 +32,7 @@ from tinyc.report.text import report_csv, report_text
 @target_options
 @numerics_option
 @onnx_options
+@banks_option
 @stream_input_option
 @click.option(
     "--format", "style", type=click.Choice(["text", "json", "csv", "html"]), default="text", show_default=True, help="How to print it."
@@ -37,6 +46,7 @@ def memory_report_command(
     shapes: tuple[str, ...],
     layout: str,
     approximate: bool,
+    banks: str | None,
     stream_input: bool,
     style: str,
     output: Path | None,
@@ -51,6 +61,8 @@ def memory_report_command(
         if approximate:
             raise UsageError("--approximate is for models; that is a build folder")
         report = read_report(model_or_build)
+        if banks is not None:
+            raise UsageError("--banks is for compiling; give the model to see what it needs with it")
         if stream_input:
             raise UsageError("--stream-input is for compiling; give the model to see what it needs with it")
         if target_file is not None or target_name not in (None, report.target):
@@ -59,8 +71,10 @@ def memory_report_command(
         loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
         note_approximate(loaded.approximate_layers)
         target = find_target(target_name, target_file)
-        report = loaded.compile(target, numerics=numerics, stream_input=stream_input).report
-        report = replace(report, remedies=loaded.remedies(report, numerics=numerics, stream_input=stream_input))
+        report = loaded.compile(target, numerics=numerics, stream_input=stream_input, banks=banks).report
+        if banks is None:
+            # What makes one arena smaller may change nothing in several.
+            report = replace(report, remedies=loaded.remedies(report, numerics=numerics, stream_input=stream_input))
     text = _WRITERS[style](report)
     if output is None:
         click.echo(text, nl=False)

@@ -67,6 +67,16 @@ def stream_input_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def banks_option(command: Decorated) -> Decorated:
+    """`--banks`."""
+    return click.option(
+        "--banks",
+        metavar="NAME=SIZE,...",
+        help="RAM banks of the target to spread the buffers over, the fastest first, e.g. dtcm=64K,axi=256K; auto for all it has. "
+        "The C then takes one arena for each bank.",
+    )(command)
+
+
 def onnx_options(command: Decorated) -> Decorated:
     """`--shape NAME=SIZES`, `--input-layout` and `--approximate`."""
     command = layout_option(approximate_option(command))

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, stream_input_option, target_options
+from tinyc.cli.options import (
+    banks_option,
+    note_approximate,
+    numerics_option,
+    onnx_options,
+    parse_shapes,
+    stream_input_option,
+    target_options,
+)
 from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import UsageError
 from tinyc.runners import RUNNERS
@@ -21,6 +29,7 @@ from tinyc.verify import verify
 @target_options
 @numerics_option
 @onnx_options
+@banks_option
 @click.option("--runner", type=click.Choice(list(RUNNERS)), help="Where the C runs.  [default: qemu, on target host: host]")
 @click.option("--toolchain", type=click.Choice(list(TOOLCHAINS)), help="Compiler for the emulators.  [default: gcc if installed, else zig]")
 @click.option("--optimize", type=click.Choice(OPTIMIZE), default=OPTIMIZE[0], show_default=True, help="As for `tinyc compile`.")
@@ -38,6 +47,7 @@ def verify_command(
     shapes: tuple[str, ...],
     layout: str,
     approximate: bool,
+    banks: str | None,
     runner: str | None,
     toolchain: str | None,
     optimize: str,
@@ -74,6 +84,7 @@ def verify_command(
         shapes=parse_shapes(shapes) or None,
         layout=layout,
         approximate=approximate,
+        banks=banks,
     )
     note_approximate(result.approximate_layers)
     if as_json:

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, ModuleOp, StringAttr
 
+from tinyc.backends.cortexm.accesses import counted_accesses
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.ir.arenas import arenas_of
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
 from tinyc.ir.schedule import Schedule, build_schedule
 from tinyc.memory.stream import UNCONSTRAINED
 from tinyc.report.memory import (
+    BankReport,
     BufferReport,
     CallReport,
     FlashReport,
@@ -52,7 +55,7 @@ def memory_report(module: ModuleOp, name: str, target: Target, numerics: str) ->
         target=target.name,
         numerics=numerics,
         ram=RamReport(integer_attribute(module, "arena_bytes"), integer_attribute(module, "lower_bound_bytes"), 0, None),
-        ram_limit_bytes=None if target.is_host else target.ram_bytes,
+        ram_limit_bytes=ram_limit(module, target),
         flash=FlashReport(weights_bytes(module), None),
         flash_limit_bytes=None if target.is_host else target.flash_bytes,
         macs=sum(int(call.macs.value.data) for step in schedule.steps for call in step.calls),
@@ -60,7 +63,32 @@ def memory_report(module: ModuleOp, name: str, target: Target, numerics: str) ->
         buffers=tuple(_buffer(buffer, life.first, life.last) for buffer, life in zip(schedule.buffers, schedule.lives, strict=True)),
         overlaps=tuple(_overlaps(schedule)),
         approximate_layers=approximate_layers(module),
+        banks=_banks(module, target),
     )
+
+
+def _banks(module: ModuleOp, target: Target) -> tuple[BankReport, ...]:
+    """The banks that a user chose; none without."""
+    arenas = [arena for arena in arenas_of(module) if arena.limit_bytes is not None]
+    if not arenas:
+        return ()
+    accesses = counted_accesses(module)
+    found = []
+    for arena in arenas:
+        count = sum(number for buffer, number in accesses.items() if buffer.bank_name == arena.bank or len(arenas) == 1)
+        capacity = None if target.is_host else target.bank(arena.bank).bytes
+        assert arena.limit_bytes is not None
+        holds_stack = arena.bank == target.stack_bank and not target.is_host
+        found.append(BankReport(arena.bank, arena.bytes, arena.limit_bytes, capacity, holds_stack, count))
+    return tuple(found)
+
+
+def ram_limit(module: ModuleOp, target: Target) -> int | None:
+    """What the network may use of the target's RAM: in banks that the user chose, all of them and that of the stack; None on the host."""
+    chosen = [arena.bank for arena in arenas_of(module) if arena.limit_bytes is not None]
+    if target.is_host or not chosen:
+        return None if target.is_host else target.ram_bytes
+    return sum(target.bank(name).bytes for name in {*chosen, target.stack_bank})
 
 
 def _buffer(buffer: BufferOp, first: int, last: int) -> BufferReport:
@@ -75,6 +103,7 @@ def _buffer(buffer: BufferOp, first: int, last: int) -> BufferReport:
         slots=int(buffer.slots.value.data),
         row_bytes=int(buffer.row_bytes.value.data),
         shape=() if buffer.tensor is None else tuple(buffer.tensor.data.shape),
+        bank=buffer.bank_name,
     )
 
 
@@ -83,7 +112,7 @@ def _overlaps(schedule: Schedule) -> Iterator[OverlapReport]:
     for overlap in schedule.overlaps:
         result, source = schedule.buffers[overlap.result], schedule.buffers[overlap.source]
         shared = min(result.start + result.size_bytes, source.start + source.size_bytes) - max(result.start, source.start)
-        if shared > 0:
+        if shared > 0 and result.bank_name == source.bank_name:
             least = None if overlap.gap == UNCONSTRAINED else overlap.gap
             step = schedule.lives[overlap.result].first
             distance = source.start - result.start

@@ -86,6 +86,7 @@ def _choices(request: Request, options: CompileOptions, optimize: str, progress:
         yield options
     if optimize == "speed":
         limit = None if request.target.is_host else request.target.ram_bytes
+        limit = sum(bank.bytes for bank in options.banks) if options.banks else limit
         # Schedules of larger arenas cannot fit, whatever the stack takes.
         found = explore(Kernels.of(request.module, options, request.insertions), progress)
         yield from (trial.options for trial in reversed(found) if limit is None or trial.arena_bytes <= limit)

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files, entry_point, with_stack_bound
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.backends.cortexm.names import c_prefix
+from tinyc.backends.cortexm.names import bank_field, c_prefix
 from tinyc.backends.cortexm.program import call_function, step_function
 from tinyc.driver.account import integer_attribute, memory_report
 from tinyc.driver.measure import measure
@@ -100,12 +100,13 @@ def network_boundary(module: ModuleOp) -> list[Region]:
 def check_fit(report: MemoryReport) -> None:
     """Raises DoesNotFitError saying by how much RAM or flash is exceeded, and which layer sets the peak."""
     problems = []
-    if report.ram_limit_bytes is not None and report.ram.total_bytes > report.ram_limit_bytes:
+    if not report.banks and report.ram_limit_bytes is not None and report.ram.total_bytes > report.ram_limit_bytes:
         peak, excess = report.peak_layer, report.ram.total_bytes - report.ram_limit_bytes
         problems.append(
             f"RAM: needs {report.ram.total_bytes} bytes, {report.target} has {report.ram_limit_bytes}: {excess} too many; "
             f"the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
         )
+    problems += _bank_problems(report)
     if report.flash_limit_bytes is not None and report.flash.total_bytes > report.flash_limit_bytes:
         excess = report.flash.total_bytes - report.flash_limit_bytes
         problems.append(
@@ -114,6 +115,25 @@ def check_fit(report: MemoryReport) -> None:
         )
     if problems:
         raise DoesNotFitError(f"{report.name} does not fit {report.target}: {'; '.join(problems)}")
+
+
+def _bank_problems(report: MemoryReport) -> list[str]:
+    """Why buffers do not fit the banks that the user chose, one entry a bank that is too small."""
+    problems = []
+    for bank in report.banks:
+        name = f"RAM bank {bank.name}"
+        if bank.arena_bytes > bank.limit_bytes:
+            excess = bank.arena_bytes - bank.limit_bytes
+            problems.append(f"{name}: its arena needs {bank.arena_bytes} bytes and may have {bank.limit_bytes}: {excess} too many")
+        elif bank.capacity_bytes is not None and bank.needed_bytes(report.ram) > bank.capacity_bytes:
+            excess = bank.needed_bytes(report.ram) - bank.capacity_bytes
+            problems.append(
+                f"{name}: arena and stack need {bank.needed_bytes(report.ram)} bytes, the bank has {bank.capacity_bytes}: {excess} too many"
+            )
+    if problems:
+        peak = report.peak_layer
+        problems[-1] += f"; the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
+    return problems
 
 
 def call_records(module: ModuleOp, prefix: str) -> list[dict[str, Any]]:
@@ -146,12 +166,24 @@ def report_json(
         "target": target.facts(),
         "sources": [f"{options.prefix}.c", f"{options.prefix}_weights.c"],
         "files": sorted([*files, "report.json"]),
-        "arena": {"bytes": report.ram.arena_bytes, "align": ARENA_ALIGNMENT},
+        **_arenas_json(report),
         "inputs": [_region_json(region) for region in regions if region.is_input],
         "outputs": [_region_json(region) for region in regions if not region.is_input],
         "calls": list(calls),
     }
     return json.dumps(data, indent=1) + "\n"
+
+
+def _arenas_json(report: MemoryReport) -> dict[str, Any]:
+    """`arena` where the user chose no banks, otherwise `arenas`, in the order in which the C takes them."""
+    if not report.banks:
+        return {"arena": {"bytes": report.ram.arena_bytes, "align": ARENA_ALIGNMENT}}
+    several = len(report.banks) > 1
+    entries = []
+    for bank in report.banks:
+        field = {"field": bank_field(bank.name)} if several else {}
+        entries.append({"bank": bank.name, **field, "bytes": bank.arena_bytes, "align": ARENA_ALIGNMENT})
+    return {"arenas": entries}
 
 
 def _region_json(region: Region) -> dict[str, Any]:
@@ -161,6 +193,7 @@ def _region_json(region: Region) -> dict[str, Any]:
         "dtype": DTYPES[region.element],
         "shape": list(region.dims),
         **({"layout": region.layout} if region.layout else {}),
+        **({"bank": region.bank} if region.bank else {}),
         "offset": region.offset,
         "bytes": region.bytes,
         **({"rows": region.rows, "row_bytes": region.row_bytes} if region.rows else {}),

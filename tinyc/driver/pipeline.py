@@ -13,6 +13,7 @@ from tinyc.errors import UsageError
 from tinyc.numerics.profile import Profile
 from tinyc.passes.plan_memory import PlanMemory
 from tinyc.passes.registry import parse_passes
+from tinyc.targets.banks import BankBudget
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class CompileOptions:
     """Which solver gives buffers their offsets: greedy or exact."""
     stream_input: bool = False
     """Whether the C takes its input row by row instead of as a whole in the arena."""
+    banks: tuple[BankBudget, ...] = ()
+    """RAM banks to spread the buffers over, the fastest first; without any there is one arena."""
 
 
 def default_pipeline(options: CompileOptions) -> str:
@@ -49,7 +52,6 @@ def default_pipeline(options: CompileOptions) -> str:
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
     # More scratch than usual is also for the transformed inputs of Winograd's filtering.
     widening += [f"slack={options.slack}"] if options.slack > SizeIm2col.slack else []
-    planning = f"{{solver={options.planner}}}" if options.planner != PlanMemory.solver else ""
     passes = [
         *strip,
         f"fold-constants{{numerics={profile}}}",
@@ -67,13 +69,24 @@ def default_pipeline(options: CompileOptions) -> str:
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
         f"share-code{{gain={options.gain}}}" if options.gain != ShareCode.gain else "share-code",
-        f"plan-memory{planning}",
+        _planning(options),
     ]
     return ",".join(passes)
+
+
+def _planning(options: CompileOptions) -> str:
+    if options.banks:
+        names = ",".join(f'"{bank.name}"' for bank in options.banks)
+        return f"plan-banks{{banks={names} sizes={','.join(str(bank.bytes) for bank in options.banks)}}}"
+    return f"plan-memory{{solver={options.planner}}}" if options.planner != PlanMemory.solver else "plan-memory"
 
 
 def pipeline(options: CompileOptions) -> list[ModulePass]:
     """The passes to run. Raises UsageError for a bad `passes` text, or one that leaves no room for another option."""
     if options.passes is not None and options.stream_input:
         raise UsageError("with passes of your own, write stream-rows{input=true} there instead of --stream-input")
+    if options.passes is not None and options.banks:
+        raise UsageError("with passes of your own, write plan-banks there instead of plan-memory, and leave --banks out")
+    if options.banks and options.planner != PlanMemory.solver:
+        raise UsageError("--planner exact places one arena; leave out either it or --banks")
     return parse_passes(options.passes if options.passes is not None else default_pipeline(options))

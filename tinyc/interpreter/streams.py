@@ -95,11 +95,14 @@ def _indices(buffer: BufferOp, attribute: str) -> list[int]:
 
 
 class _Arena:
-    """Bytes, and for each of them which byte of which buffer it is."""
+    """Bytes, and for each of them which byte of which buffer it is. The arenas of several banks lie one behind the other."""
 
     def __init__(self, buffers: Sequence[BufferOp]) -> None:
         self.numbers = {buffer: number for number, buffer in enumerate(buffers)}
-        size = max((buffer.start + buffer.size_bytes for buffer in buffers), default=0)
+        self.bases, size = dict[str, int](), 0
+        for bank in sorted({buffer.bank_name for buffer in buffers}):
+            self.bases[bank] = size
+            size += max(buffer.start + buffer.size_bytes for buffer in buffers if buffer.bank_name == bank)
         self.values = np.full(size, _GARBAGE, np.uint8)
         self.contents = np.full(size, _NOBODY, np.int64)
 
@@ -125,7 +128,9 @@ class _Arena:
     def _places(self, buffer: BufferOp, first: int, end: int) -> tuple[Array, Array]:
         # Row r lies in slot r % slots, so its bytes repeat with the size of the ring; a buffer that is no ring holds all its rows.
         positions = np.arange(first, end)
-        return buffer.start + positions % buffer.size_bytes, self.numbers[buffer] * _LARGEST_BUFFER + positions
+        return self.bases[buffer.bank_name] + buffer.start + positions % buffer.size_bytes, self.numbers[
+            buffer
+        ] * _LARGEST_BUFFER + positions
 
 
 class _Run:

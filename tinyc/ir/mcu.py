@@ -101,7 +101,8 @@ def number(value: int) -> IntegerAttr:
 
 @irdl_op_definition
 class BufferOp(IRDLOperation):
-    """`slots` rows of `row_bytes` bytes at `offset` of the arena, holding row r of `rows` in slot r % slots."""
+    """`slots` rows of `row_bytes` bytes at `offset` of the arena, holding row r of `rows` in slot r % slots. With several arenas, `bank`
+    says in which RAM bank the arena is."""
 
     name = "mcu.buffer"
     result = result_def(BUFFER)
@@ -112,6 +113,7 @@ class BufferOp(IRDLOperation):
     slots = prop_def(IntegerAttr)
     alignment = prop_def(IntegerAttr)
     offset = opt_prop_def(IntegerAttr)
+    bank = opt_prop_def(StringAttr)
     tensor = opt_prop_def(TensorType)
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "attr-dict"
@@ -138,6 +140,11 @@ class BufferOp(IRDLOperation):
         if self.offset is None:
             raise VerifyException(f"buffer {self.layer.data} has no offset yet; run plan-memory first")
         return int(self.offset.value.data)
+
+    @property
+    def bank_name(self) -> str:
+        """The RAM bank of its arena; empty where there is one arena, which lies where the user wants it."""
+        return "" if self.bank is None else str(self.bank.data)
 
     def verify_(self) -> None:
         require(self.kind.data in BUFFER_KINDS, f"kind must be one of {', '.join(BUFFER_KINDS)}, got {self.kind.data}")

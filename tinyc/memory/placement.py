@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -134,6 +134,16 @@ def _narrowed(low: int, high: int, overlap: Overlap, result: int, source: int) -
         return low, min(high, source - result + overlap.gap)
     # offset(result) <= offset(source) - gap is allowed.
     return max(low, -overlap.gap), high
+
+
+def first_fit_offset(buffer: Buffer, forbidden: Mapping[int, tuple[int, int]], offsets: Mapping[int, int]) -> int:
+    """The lowest offset for `buffer` beside others that lie at `offsets`; `forbidden` is its entry of forbidden_differences."""
+    blocked = sorted((offsets[other] + low, offsets[other] + high) for other, (low, high) in forbidden.items() if other in offsets)
+    offset = 0
+    for low, high in blocked:
+        if low < offset < high:
+            offset = align_up(high, buffer.alignment)
+    return offset
 
 
 def _first_fit(buffers: Sequence[Buffer], pairs: Sequence[Forbidden], order: Sequence[int]) -> Placement:

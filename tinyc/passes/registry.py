@@ -44,8 +44,9 @@ PASSES: dict[str, PassEntry] = {
     "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
     "share-code": PassEntry("tinyc.backends.cortexm.share_code", "ShareCode", "mcu"),
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),
+    "plan-banks": PassEntry("tinyc.backends.cortexm.plan_banks", "PlanBanks", "mcu"),
 }
-"""In the order in which `tinyc compile` runs them."""
+"""In the order in which `tinyc compile` runs them; plan-banks, with --banks, in place of plan-memory."""
 
 
 def all_passes() -> dict[str, PassEntry]:

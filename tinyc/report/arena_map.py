@@ -13,7 +13,7 @@ FREE, SHARED, SCRATCH, ACCUMULATOR = ".", "#", ":", "+"
 
 @dataclass(frozen=True)
 class SharedBytes:
-    """Bytes [first, end) of the arena that the buffers `one` and `other` (numbers) both have in `step`."""
+    """Bytes [first, end) of the map that the buffers `one` and `other` (numbers) both have in `step`."""
 
     step: int
     one: int
@@ -43,14 +43,26 @@ def marks(buffers: Sequence[BufferReport]) -> tuple[str, ...]:
     return tuple(mark or private.get(buffer.kind, "?") for mark, buffer in zip(found, buffers, strict=True))
 
 
+def span(report: MemoryReport, buffer: BufferReport) -> range:
+    """The bytes of `buffer` on the map, on which the arenas of several banks lie side by side."""
+    first = report.position(buffer)
+    return range(first, first + buffer.bytes)
+
+
+def place_text(buffer: BufferReport) -> str:
+    """First and last-but-one byte of a buffer in its arena, behind the name of the bank where there are several."""
+    return f"{buffer.bank + ' ' if buffer.bank else ''}{buffer.offset:,} to {buffer.end:,}"
+
+
 def shared_bytes(report: MemoryReport, step: int) -> list[SharedBytes]:
     """Ranges that two buffers both have in `step`."""
+    spans = [span(report, buffer) for buffer in report.buffers]
     live = [number for number, buffer in enumerate(report.buffers) if buffer.live_in(step)]
     ranges = []
     for position, one in enumerate(live):
         for other in live[:position]:
-            first = max(report.buffers[one].offset, report.buffers[other].offset)
-            end = min(report.buffers[one].end, report.buffers[other].end)
+            first = max(spans[one].start, spans[other].start)
+            end = min(spans[one].stop, spans[other].stop)
             if first < end:
                 ranges.append(SharedBytes(step, one, other, first, end))
     return ranges
@@ -62,7 +74,8 @@ def map_row(report: MemoryReport, step: int, columns: int, letters: Sequence[str
     row = [FREE] * columns
     for number, buffer in enumerate(report.buffers):
         if buffer.live_in(step):
-            for column in _columns(buffer.offset, buffer.end, arena, columns):
+            place = span(report, buffer)
+            for column in _columns(place.start, place.stop, arena, columns):
                 row[column] = letters[number] if row[column] == FREE else row[column]
     for shared in shared_bytes(report, step):
         for column in _columns(shared.first, shared.end, arena, columns):

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 
 from tinyc.errors import printable
-from tinyc.report.arena_map import marks, shared_bytes
+from tinyc.report.arena_map import marks, place_text, shared_bytes, span
 from tinyc.report.bottleneck import bottleneck, channel_prices, rows_kept, step_text
 from tinyc.report.memory import BufferReport, MemoryReport
 from tinyc.report.templating import environment
@@ -152,7 +152,8 @@ def _boxes(report: MemoryReport, bands: list[Band], hatches: list[Hatch]) -> lis
     boxes = []
     for number, buffer in enumerate(report.buffers):
         first, last = bands[max(buffer.first_step, 0)], bands[buffer.last_step]
-        x, width = _across(report, buffer.offset, buffer.end)
+        place = span(report, buffer)
+        x, width = _across(report, place.start, place.stop)
         height = last.y + last.height - first.y
         dividers: tuple[float, ...] = ()
         if buffer.kind in ("ring", "input_ring") and buffer.slots > 1 and width / buffer.slots > 3:
@@ -201,8 +202,11 @@ def _across(report: MemoryReport, first: int, end: int) -> tuple[float, float]:
 
 
 def _ticks(report: MemoryReport) -> list[Tick]:
-    """Lines at round numbers of bytes; the last one is the arena's end."""
+    """Lines at round numbers of bytes; the last one is the arena's end. With several banks, lines where they begin."""
     arena = max(report.ram.arena_bytes, 1)
+    if len(report.banks) > 1:
+        starts = [sum(bank.arena_bytes for bank in report.banks[:number]) for number in range(len(report.banks))]
+        return [Tick(_across(report, start, start)[0], printable(bank.name, 31)) for start, bank in zip(starts, report.banks, strict=True)]
     step = next(size for power in range(12) for size in (10**power, 2 * 10**power, 5 * 10**power) if arena <= size * _TICKS)
     values = [value for value in range(0, arena, step) if value <= arena - step * 0.4]
     return [Tick(_across(report, value, value)[0], f"{value:,}") for value in (*values, arena)]
@@ -221,7 +225,7 @@ def _table(report: MemoryReport) -> list[TableRow]:
             printable(buffer.name, _NAME_LIMIT),
             buffer.kind,
             rows_kept(buffer),
-            f"{buffer.offset:,} to {buffer.end:,}",
+            place_text(buffer),
             f"{buffer.bytes:,}",
             _steps(buffer),
             "; ".join(shares.get(number, [])),
@@ -234,7 +238,8 @@ def _title(report: MemoryReport, number: int) -> str:
     buffer = report.buffers[number]
     kept = f", {rows_kept(buffer)}" if rows_kept(buffer) else ""
     shape = f", {' x '.join(str(size) for size in buffer.shape)}" if buffer.shape else ""
-    place = f"bytes {buffer.offset:,} to {buffer.end:,}, {buffer.bytes:,} in all"
+    bank = f" of bank {buffer.bank}" if buffer.bank else ""
+    place = f"bytes {buffer.offset:,} to {buffer.end:,}{bank}, {buffer.bytes:,} in all"
     return f"{printable(buffer.name, _NAME_LIMIT)}: {buffer.kind}{kept}{shape}; {place}; step {_steps(buffer)}"
 
 

@@ -27,6 +27,8 @@ class BufferReport:
     row_bytes: int
     shape: tuple[int, ...]
     """Dimensions of the tensor; empty for what is no tensor of the model."""
+    bank: str = ""
+    """The RAM bank of the arena that `offset` counts from; empty where there is one arena."""
 
     @property
     def end(self) -> int:
@@ -131,6 +133,25 @@ class RamReport:
 
 
 @dataclass(frozen=True)
+class BankReport:
+    """One RAM bank: the bytes of its arena, how many it may have, and the estimated loads and stores of one inference there.
+
+    `capacity_bytes` is the whole bank, in which the stack needs room too where it `holds_stack`; None where there is no part.
+    """
+
+    name: str
+    arena_bytes: int
+    limit_bytes: int
+    capacity_bytes: int | None
+    holds_stack: bool
+    accesses: int
+
+    def needed_bytes(self, ram: RamReport) -> int:
+        """Everything that must fit in the bank."""
+        return self.arena_bytes + (ram.static_bytes + (ram.stack_bytes or 0) if self.holds_stack else 0)
+
+
+@dataclass(frozen=True)
 class FlashReport:
     """Flash in bytes: constant tables, and code for the target (None: not measured, no compiler)."""
 
@@ -162,6 +183,17 @@ class MemoryReport:
     """What was tried to go lower, best first; None where nothing was tried."""
     approximate_layers: tuple[str, ...] = ()
     """Names of the layers that the model's own runtime computes in float32, so that its results may differ."""
+    banks: tuple[BankReport, ...] = ()
+    """The RAM banks with an arena, the fastest first; none where the user did not choose any."""
+
+    def position(self, buffer: BufferReport) -> int:
+        """Offset of `buffer` in all arenas, laid side by side in the order of the banks."""
+        base = 0
+        for bank in self.banks:
+            if bank.name == buffer.bank:
+                return base + buffer.offset
+            base += bank.arena_bytes
+        return buffer.offset
 
     @property
     def peak_layer(self) -> LayerReport:
@@ -174,6 +206,11 @@ class MemoryReport:
         data["ram"]["total_bytes"] = self.ram.total_bytes
         data["flash"]["total_bytes"] = self.flash.total_bytes
         data["peak_step"] = self.peak_layer.step
+        for buffer in data["buffers"]:
+            if not buffer["bank"]:
+                del buffer["bank"]
+        if not self.banks:
+            del data["banks"]
         return data
 
 
@@ -196,6 +233,7 @@ def memory_report_from_json(data: Mapping[str, Any], where: str) -> MemoryReport
             overlaps=tuple(OverlapReport(**overlap) for overlap in data["overlaps"]),
             remedies=None if data["remedies"] is None else tuple(Remedy(**remedy) for remedy in data["remedies"]),
             approximate_layers=tuple(str(name) for name in data["approximate_layers"]),
+            banks=tuple(BankReport(**bank) for bank in data.get("banks", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{where}: not a report of this version of tinyc ({type(error).__name__}: {error})") from error

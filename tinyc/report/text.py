@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from tinyc.errors import printable
-from tinyc.report.arena_map import map_row, marks
+from tinyc.report.arena_map import map_row, marks, place_text
 from tinyc.report.bottleneck import bottleneck, channel_prices, rows_kept, step_text
 from tinyc.report.memory import BufferReport, MemoryReport, OverlapReport
 
@@ -34,6 +34,8 @@ def summary_lines(report: MemoryReport) -> list[str]:
         if gap <= 3
         else f"not proved: up to {gap:,} bytes might be saved, --planner exact knows"
     )
+    if len(report.banks) > 1:
+        proved = "of one arena; several may need more, since each is as large as its own peak"
     stack = "not measured (no arm-none-eabi-gcc)" if ram.stack_bytes is None else f"{ram.stack_bytes:,} (deepest path of calls)"
     code = "not measured (no arm-none-eabi-gcc)" if flash.code_bytes is None else f"{flash.code_bytes:,}"
     peak = report.peak_layer
@@ -41,7 +43,8 @@ def summary_lines(report: MemoryReport) -> list[str]:
         f"network           {printable(report.name)} on {report.target}, numerics {report.numerics}",
         f"multiply-adds     {report.macs:,}",
         f"RAM bytes         {ram.total_bytes:,} {_share(ram.total_bytes, report.ram_limit_bytes)}",
-        f"  arena           {ram.arena_bytes:,} ({_boundary_text(report)} included)",
+        f"  arena{'s' if len(report.banks) > 1 else ' '}          {ram.arena_bytes:,} ({_boundary_text(report)} included)",
+        *bank_lines(report),
         f"  lower bound     {ram.lower_bound_bytes:,} ({proved})",
         f"  .data and .bss  {ram.static_bytes:,}",
         f"  stack           {stack}",
@@ -52,6 +55,16 @@ def summary_lines(report: MemoryReport) -> list[str]:
     ]
     approximate = approximate_text(report.approximate_layers)
     return [*lines, f"approximate       {approximate}"] if approximate else lines
+
+
+def bank_lines(report: MemoryReport) -> list[str]:
+    """One line a bank: its arena, what it may have, and its part of all accesses."""
+    total = max(1, sum(bank.accesses for bank in report.banks))
+    return [
+        f"    {printable(bank.name, 12):<14}{bank.arena_bytes:,} {_share(bank.arena_bytes, bank.limit_bytes)}, "
+        f"{100 * bank.accesses / total:.1f} % of the estimated loads and stores{', and the stack' if bank.holds_stack else ''}"
+        for bank in report.banks
+    ]
 
 
 def approximate_text(layers: Sequence[str]) -> str:
@@ -126,6 +139,8 @@ def map_lines(report: MemoryReport) -> list[str]:
         f"arena over time: {MAP_COLUMNS} columns of {max(report.ram.arena_bytes, 1) / MAP_COLUMNS:,.0f} bytes, time runs downwards",
         "A-Z tensor   a-z ring of rows   : scratch   + sums   # written over what was read   . free   ~ step that runs row by row",
     ]
+    if len(report.banks) > 1:
+        lines.append(f"banks side by side: {', '.join(_bank_columns(report))}")
     for layer in report.layers:
         peak = "  <- peak" if layer.step == report.peak_layer.step else ""
         stream = "~" if layer.streamed else " "
@@ -138,10 +153,20 @@ def map_lines(report: MemoryReport) -> list[str]:
     for number, buffer in sorted(enumerate(report.buffers), key=lambda entry: (entry[1].first_step, entry[0])):
         kind = f"{buffer.kind} {rows_kept(buffer)}" if buffer.kind in ("ring", "input_ring") else buffer.kind
         shares = [f"over {letters[entry.source]}, {entry.bytes:,} bytes" for entry in over.get(number, ())]
-        place = f"{buffer.offset:>9,} to {buffer.end:>9,}"
+        place = f"{place_text(buffer):>28}" if buffer.bank else f"{buffer.offset:>9,} to {buffer.end:>9,}"
         name = printable(buffer.name, 50) + (f" ({'; '.join(shares)})" if shares else "")
         legend.append(f"   {letters[number]}  step {_steps_text(buffer):<9} {place}  {kind:<22} {name}")
     return [*lines, "", *legend]
+
+
+def _bank_columns(report: MemoryReport) -> list[str]:
+    """Which columns of the map are which bank."""
+    found, base = [], 0
+    for bank in report.banks:
+        first, end = (bound * MAP_COLUMNS // max(report.ram.arena_bytes, 1) for bound in (base, base + bank.arena_bytes))
+        found.append(f"{printable(bank.name, 31)} from column {first} to {max(end - 1, first)}")
+        base += bank.arena_bytes
+    return found
 
 
 def _steps_text(buffer: BufferReport) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,36 @@ SIZE_LIMIT: Final = 2**31
 
 
 @dataclass(frozen=True)
+class ArenaRegion:
+    """Memory that the C works in: `bytes` bytes in the target's RAM bank `bank`, the first one at a multiple of `align`.
+
+    Without banks the name is empty. `field` is its place in the struct of arenas of a network with several, empty where there is one.
+    """
+
+    bank: str
+    field: str
+    bytes: int
+    align: int
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the names of its macros."""
+        return f"_{self.field.upper()}" if self.field else ""
+
+    @property
+    def symbol(self) -> str:
+        """Behind the names that programs around the network give to what belongs to this arena."""
+        return f"_{self.field}" if self.field else ""
+
+    @property
+    def title(self) -> str:
+        """In messages."""
+        return f"its arena of {self.bytes} bytes" + (f" in bank {self.bank}" if self.bank else "")
+
+
+@dataclass(frozen=True)
 class TensorRegion:
-    """One input or output: `bytes` bytes at `offset` in the arena, dense and row-major, of `shape` and `dtype` (a key of DTYPES).
+    """One input or output: `bytes` bytes at `offset` in arena number `arena`, dense, row-major, of `shape` and `dtype` (a key of DTYPES).
 
     `scale` and `zero_point` are its quantisation; None where it has none. An input that is pushed row by row has `rows` rows of `row_bytes`
     bytes, and `offset` and `bytes` are those of the memory that keeps some of them; for all others both are 0.
@@ -38,11 +67,12 @@ class TensorRegion:
     zero_point: int | None
     rows: int = 0
     row_bytes: int = 0
+    arena: int = 0
 
 
 @dataclass(frozen=True)
 class BuildDescription:
-    """A build folder, checked: every source is there and every region lies in the arena. Sizes in bytes."""
+    """A build folder, checked: every source is there and every region lies in its arena. Sizes in bytes."""
 
     directory: Path
     name: str
@@ -51,10 +81,24 @@ class BuildDescription:
     core: str
     gcc_flags: tuple[str, ...]
     sources: tuple[Path, ...]
-    arena_bytes: int
-    arena_align: int
+    arenas: tuple[ArenaRegion, ...]
     inputs: tuple[TensorRegion, ...]
     outputs: tuple[TensorRegion, ...]
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of all arenas."""
+        return sum(arena.bytes for arena in self.arenas)
+
+    @property
+    def arena_align(self) -> int:
+        """What the first byte of every arena may be aligned to."""
+        return max(arena.align for arena in self.arenas)
+
+    @property
+    def banked(self) -> bool:
+        """Whether the C takes a struct of arenas."""
+        return len(self.arenas) > 1
 
     @property
     def macro(self) -> str:
@@ -93,11 +137,7 @@ def read_description(build_dir: Path) -> BuildDescription:
     numerics = reader.text(top, "numerics")
     if numerics not in {profile.value for profile in Profile}:
         raise reader.wrong(f"`numerics` must be one of {', '.join(profile.value for profile in Profile)}", numerics)
-    arena = reader.table(top.get("arena"), "`arena`")
-    arena_bytes = reader.number(arena, "bytes", "arena.bytes", 1)
-    arena_align = reader.number(arena, "align", "arena.align", 1)
-    if arena_align & (arena_align - 1) or arena_align > 4096:
-        raise reader.wrong("`arena.align` must be a power of two up to 4096", arena_align)
+    arenas = reader.arenas(top)
     return BuildDescription(
         directory=build_dir,
         name=name,
@@ -106,10 +146,9 @@ def read_description(build_dir: Path) -> BuildDescription:
         core=core,
         gcc_flags=reader.flags(target),
         sources=reader.sources(top, build_dir),
-        arena_bytes=arena_bytes,
-        arena_align=arena_align,
-        inputs=reader.inputs(top, arena_bytes),
-        outputs=reader.regions(top, "outputs", arena_bytes),
+        arenas=arenas,
+        inputs=reader.inputs(top, arenas),
+        outputs=reader.regions(top, "outputs", arenas),
     )
 
 
@@ -164,17 +203,45 @@ class _Reader:
             raise self.wrong("`sources` must name at least one .c file", top["sources"])
         return tuple(paths)
 
-    def inputs(self, top: dict[str, Any], arena_bytes: int) -> tuple[TensorRegion, ...]:
-        found = self.regions(top, "inputs", arena_bytes)
+    def arenas(self, top: dict[str, Any]) -> tuple[ArenaRegion, ...]:
+        """One for each bank, or the only one."""
+        if "arenas" not in top:
+            return (self.arena(self.table(top.get("arena"), "`arena`"), "arena", False),)
+        entries = self.entries(top, "arenas")
+        found = tuple(
+            self.arena(self.table(entry, f"`arenas[{index}]`"), f"arenas[{index}]", len(entries) > 1) for index, entry in enumerate(entries)
+        )
+        for names in ([arena.bank for arena in found], [arena.field for arena in found]):
+            if len(found) > 1 and (len(set(names)) != len(names) or not all(names)):
+                raise self.wrong("`arenas` must lie in different banks and have different fields", names)
+        return found
+
+    def arena(self, table: dict[str, Any], what: str, several: bool) -> ArenaRegion:
+        bank = self.text(table, "bank") if what != "arena" else ""
+        field = self.text(table, "field") if several else ""
+        for key, name in (("bank", bank), ("field", field)):
+            if name and not IDENTIFIER.fullmatch(name):
+                raise self.wrong(f"`{what}.{key}` must be a C identifier", name)
+        size, align = self.number(table, "bytes", f"{what}.bytes", 1), self.number(table, "align", f"{what}.align", 1)
+        if align & (align - 1) or align > 4096:
+            raise self.wrong(f"`{what}.align` must be a power of two up to 4096", align)
+        return ArenaRegion(bank, field, size, align)
+
+    def inputs(self, top: dict[str, Any], arenas: Sequence[ArenaRegion]) -> tuple[TensorRegion, ...]:
+        found = self.regions(top, "inputs", arenas)
         if len(found) > 1 and any(region.rows for region in found):
             raise self.wrong("`inputs` must be a single one where rows are pushed", len(found))
         return found
 
-    def regions(self, top: dict[str, Any], key: str, arena_bytes: int) -> tuple[TensorRegion, ...]:
-        return tuple(self.region(entry, f"{key}[{index}]", arena_bytes) for index, entry in enumerate(self.entries(top, key)))
+    def regions(self, top: dict[str, Any], key: str, arenas: Sequence[ArenaRegion]) -> tuple[TensorRegion, ...]:
+        return tuple(self.region(entry, f"{key}[{index}]", arenas) for index, entry in enumerate(self.entries(top, key)))
 
-    def region(self, entry: object, what: str, arena_bytes: int) -> TensorRegion:
+    def region(self, entry: object, what: str, arenas: Sequence[ArenaRegion]) -> TensorRegion:
         table = self.table(entry, f"`{what}`")
+        banks = [arena.bank for arena in arenas]
+        bank = self.text(table, "bank") if len(arenas) > 1 else banks[0]
+        if bank not in banks:
+            raise self.wrong(f"`{what}.bank` must be one of {', '.join(banks)}", bank)
         dtype = self.text(table, "dtype")
         if dtype not in DTYPES:
             raise self.wrong(f"`{what}.dtype` must be one of {', '.join(DTYPES)}", dtype)
@@ -189,8 +256,9 @@ class _Reader:
                 raise self.wrong(f"`{what}.rows` times `row_bytes` must be the size of {dtype} of shape {tuple(shape)}", rows * row_bytes)
         elif size != math.prod(shape) * DTYPES[dtype].itemsize:
             raise self.wrong(f"`{what}.bytes` must be the size of {dtype} of shape {tuple(shape)}", size)
-        if offset + size > arena_bytes:
-            raise self.wrong(f"`{what}` must end inside the arena of {arena_bytes} bytes", offset + size)
+        room = arenas[banks.index(bank)].bytes
+        if offset + size > room:
+            raise self.wrong(f"`{what}` must end inside the arena of {room} bytes", offset + size)
         scale, zero_point = table.get("scale"), table.get("zero_point")
         if scale is not None and (not isinstance(scale, (int, float)) or not math.isfinite(scale) or scale <= 0):
             raise self.wrong(f"`{what}.scale` must be a positive number or null", scale)
@@ -206,4 +274,5 @@ class _Reader:
             zero_point=zero_point,
             rows=rows,
             row_bytes=row_bytes,
+            arena=banks.index(bank),
         )

@@ -24,6 +24,7 @@ ELF_FILE: Final = "harness.elf"
 STACK_BYTES: Final = 256 * 1024
 # Arenas up to this size go to the 4 MB of SRAM next to the stack, larger ones to the 16 MB of PSRAM. No count depends on it.
 SRAM_ARENA_BYTES: Final = 3 * 1024 * 1024
+BANK_ALIGNMENT: Final = 64 * 1024
 RUNTIME_SOURCES: Final = ("startup/startup.c", "startup/semihosting.c", "harness/platform_emulator.c")
 
 
@@ -61,11 +62,21 @@ def build_for_machine(
 ) -> Program:
     """The harness with the network, linked for `machine` at `work_dir`/ELF_FILE, compiled with further `flags`; see `build_program`."""
     in_sram = description.arena_bytes <= SRAM_ARENA_BYTES
-    memory = MemoryMap(machine.flash, machine.sram, machine.sram if in_sram else machine.psram)
+    memory = MemoryMap(machine.flash, machine.sram, machine.sram if in_sram else machine.psram, machine_banks(description, machine))
     try:
         return build_program(description, memory, STACK_BYTES, toolchain, work_dir, RUNTIME_SOURCES, ["-DTINYC_SEMIHOSTING=1", *flags])
     except RegionOverflowError as error:
         raise DoesNotFitError(f"{description.name} is too large for the emulated board {machine.name}: {error}") from error
+
+
+def machine_banks(description: BuildDescription, machine: Machine) -> tuple[tuple[str, Bank], ...]:
+    """For a network with several arenas a piece of PSRAM for each, by field; none for other networks. No count depends on it."""
+    if not description.banked:
+        return ()
+    size = machine.psram.bytes // len(description.arenas) // BANK_ALIGNMENT * BANK_ALIGNMENT
+    return tuple(
+        (arena.field, Bank(arena.bank, machine.psram.start + number * size, size)) for number, arena in enumerate(description.arenas)
+    )
 
 
 def build_program(

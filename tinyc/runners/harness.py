@@ -85,7 +85,7 @@ def prepare_work_dir(build_dir: Path, name: str, work_dir: Path | None) -> tuple
 
 
 def guard_bytes(description: BuildDescription) -> int:
-    """Size of the guard zone on either side of the arena."""
+    """Size of the guard zone on either side of an arena."""
     return max(LEAST_GUARD_BYTES, description.arena_align)
 
 
@@ -96,8 +96,8 @@ def write_harness(description: BuildDescription, work_dir: Path, runtime_sources
         "harness/harness.c.j2",
         name=description.name,
         macro=description.macro,
-        arena_bytes=description.arena_bytes,
-        arena_align=description.arena_align,
+        arenas=description.arenas,
+        banked=description.banked,
         guard_bytes=guard_bytes(description),
         inputs=description.inputs,
         pushed=description.pushed,
@@ -157,7 +157,8 @@ def interpret(output: ToolOutput, description: BuildDescription, symbols: Mappin
             if report["side"] == "before"
             else f"{report['distance']} bytes behind its end"
         )
-        raise RunnerError(f"{function} wrote outside its arena of {description.arena_bytes} bytes: {place}, in sample {report['sample']}")
+        arena = description.arenas[report["arena"]]
+        raise RunnerError(f"{function} wrote outside {arena.title}: {place}, in sample {report['sample']}")
     if status == "code":
         expected = "0 was expected" if description.pushed is None else "0 was expected, and 1 for the last row"
         raise RunnerError(f"{function} returned {report['code']} for sample {report['sample']}; {expected}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tinyc.errors import DoesNotFitError, UsageError
-from tinyc.runners.description import read_description
+from tinyc.runners.description import ArenaRegion, read_description
 from tinyc.runners.harness import prepare_work_dir
-from tinyc.runners.image import MemoryMap, linker_script
+from tinyc.runners.image import MemoryMap, bank_region, linker_script
 from tinyc.targets import Bank, Target
 from tinyc.toolchains.gcc_arm import DEFAULT_FLAGS, ObjectSize, RegionOverflowError, find_gcc_arm
 from tinyc.toolchains.runtime_files import render_runtime, runtime_directory
@@ -40,11 +41,19 @@ def link_for_part(build_dir: Path, target: Target, work_dir: Path | None = None,
     gcc = find_gcc_arm()
     main = folder / "main.c"
     main.write_text(
-        render_runtime("part/main.c.j2", name=description.name, macro=description.macro, pushed=description.pushed is not None),
+        render_runtime(
+            "part/main.c.j2",
+            name=description.name,
+            macro=description.macro,
+            pushed=description.pushed is not None,
+            arenas=description.arenas,
+            banked=description.banked,
+        ),
         encoding="utf-8",
     )
     script = folder / "part.ld"
-    script.write_text(linker_script(part_memory(target), stack_bytes), encoding="utf-8")
+    memory = part_memory(target, description.arenas)
+    script.write_text(linker_script(memory, stack_bytes), encoding="utf-8")
     include = f"-I{description.directory.resolve()}"
     network = gcc.compile(description.sources, folder / "objects", target.gcc_flags, [*DEFAULT_FLAGS, include])
     around = gcc.compile(
@@ -53,15 +62,22 @@ def link_for_part(build_dir: Path, target: Target, work_dir: Path | None = None,
     try:
         elf = gcc.link([*around, *network], script, folder / f"{description.name}.elf", target.gcc_flags)
     except RegionOverflowError as error:
-        raise DoesNotFitError(_overflow_text(error, description.name, target)) from error
+        raise DoesNotFitError(_overflow_text(error, description.name, target, memory)) from error
     return LinkedPart(elf, gcc.sizes([elf])[0], tuple(gcc.sizes(network)))
 
 
-def part_memory(target: Target) -> MemoryMap:
-    """The memory that a network may use on `target`, which must be a microcontroller."""
+def part_memory(target: Target, arenas: Sequence[ArenaRegion] = ()) -> MemoryMap:
+    """The memory that a network may use on `target`, which must be a microcontroller; `arenas` that were planned for banks have those.
+
+    Raises UsageError for a bank that the target does not have.
+    """
     if target.flash is None:
         raise UsageError(f"target {target.name} has no memory map")
     flash = Bank("flash", target.flash.start, target.flash_bytes)
+    if arenas and arenas[0].bank:
+        ram = target.bank(target.stack_bank)
+        banks = tuple((arena.field, target.bank(arena.bank)) for arena in arenas)
+        return MemoryMap(flash, ram, banks[0][1], banks if len(banks) > 1 else ())
     region = target.region(target.arena_bank)
     arena = Bank(region.name, region.start, target.ram_bytes)
     stack = target.region(target.stack_bank)
@@ -72,11 +88,13 @@ def part_memory(target: Target) -> MemoryMap:
     return MemoryMap(flash, Bank(stack.name, stack.start, end - stack.start), arena)
 
 
-def _overflow_text(error: RegionOverflowError, name: str, target: Target) -> str:
+def _overflow_text(error: RegionOverflowError, name: str, target: Target, memory: MemoryMap) -> str:
+    shared = memory.arena_shares_ram and not memory.banks
     places = {
         "FLASH": f"flash, which has {target.flash_bytes} bytes",
-        "RAM": "RAM for stack and variables" if not part_memory(target).arena_shares_ram else f"RAM, which has {target.ram_bytes} bytes",
-        "ARENA": f"RAM for the arena (bank {target.arena_bank}), which has {target.ram_bytes} bytes",
+        "RAM": f"RAM, which has {memory.ram.bytes} bytes" if shared else "RAM for stack and variables",
+        "ARENA": f"RAM for the arena (bank {memory.arena.name}), which has {memory.arena.bytes} bytes",
     }
+    places |= {bank_region(field): f"the arena in bank {bank.name}, which has {bank.bytes} bytes" for field, bank in memory.banks}
     missing = "; ".join(f"{amount} bytes too many for {places[region]}" for region, amount in error.overflow.items())
     return f"{name} does not fit {target.name}: {missing}"

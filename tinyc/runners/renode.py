@@ -57,7 +57,7 @@ def run_on_renode(description: BuildDescription, samples: Samples, work_dir: Pat
     if description.target_name not in PLATFORMS:
         raise UsageError(f"Renode has no model of target {description.target_name}; with --runner renode: {', '.join(PLATFORMS)}")
     renode = find_renode()
-    memory = part_memory(load_target(description.target_name))
+    memory = part_memory(load_target(description.target_name), description.arenas)
     toolchain = find_arm_toolchain(options.toolchain)
     try:
         program = build_program(description, memory, STACK_BYTES, toolchain, work_dir, RUNTIME_SOURCES, ["-DTINYC_SEMIHOSTING=1"])

@@ -202,8 +202,9 @@ class UnicornRun:
         addresses = self.program.addresses()
         self.begin, self.end = addresses["tinyc_profile_begin"], addresses["tinyc_profile_end"]
         self.stack = addresses["_stack_start"], addresses["_stack_end"]
-        storage, guard = addresses["tinyc_storage"], guard_bytes(self.description)
-        self.arena = storage + guard, storage + guard + self.description.arena_bytes
+        guard = guard_bytes(self.description)
+        starts = [addresses[f"tinyc_storage{arena.symbol}"] + guard for arena in self.description.arenas]
+        self.arenas = [(start, start + arena.bytes) for start, arena in zip(starts, self.description.arenas, strict=True)]
         self.row = self._pushed_row(addresses)
         self.semihosting = Semihosting(self.engine.read, self.engine.write, {INPUT_FILE: self.input_data}, {OUTPUT_FILE: bytearray()})
         self.monitor = self._new_monitor()
@@ -244,7 +245,9 @@ class UnicornRun:
     def _ram(self) -> list[tuple[int, int]]:
         """First and last-but-one address of each bank that the program uses."""
         banks = [(bank.start, bank.end) for bank in (self.machine.sram, self.machine.psram)]
-        return [bank for bank in banks if any(bank[0] <= start < bank[1] for start in (self.stack[0], self.arena[0]))]
+        return [
+            bank for bank in banks if any(bank[0] <= start < bank[1] for start in (self.stack[0], *(arena[0] for arena in self.arenas)))
+        ]
 
     def _forbid(self) -> None:
         hook, library, monitor = self.engine.hook, self.library, self.monitor
@@ -253,7 +256,7 @@ class UnicornRun:
         hook(UC_HOOK_INTR, library.tinyc_on_interrupt, monitor)
         readable = [] if self.row is None else [self.row]
         for start, end in self._ram():
-            for allowed_start, allowed_end in sorted([self.stack, self.arena, *readable]):
+            for allowed_start, allowed_end in sorted([self.stack, *self.arenas, *readable]):
                 if start <= allowed_start < end:
                     self._forbid_zone(start, allowed_start)
                     start = allowed_end
@@ -326,7 +329,7 @@ class UnicornRun:
         if monitor.event == EVENT_ZONE:
             verb = "wrote" if monitor.detail == UC_MEM_WRITE else "read"
             sample = len(self.counts) // calls_of_sample(self.description)
-            raise RunnerError(f"{function} {verb} outside its arena of {self._arena_place(address)}, in sample {sample}, {where}")
+            raise RunnerError(f"{function} {verb} outside {self._arena_place(address)}, in sample {sample}, {where}")
         if monitor.event == EVENT_UNALIGNED:
             raise RunnerError(f"{function} faulted: unaligned access by an instruction that needs alignment {where}")
         if monitor.event == EVENT_MEMORY:
@@ -339,11 +342,14 @@ class UnicornRun:
         raise RunnerError(f"{function} faulted: {'undefined instruction' if undefined else other} {where}")
 
     def _arena_place(self, address: int) -> str:
-        start, end = self.arena
-        size = f"{self.description.arena_bytes} bytes"
+        """Which arena `address` is nearest to, and how far it is from that."""
+        distances = [max(start - address, address - end, 0) for start, end in self.arenas]
+        number = distances.index(min(distances))
+        start, end = self.arenas[number]
+        title = self.description.arenas[number].title
         if self.stack[0] <= address < self.stack[1]:
-            return f"{size}: in the stack of its caller"
-        return f"{size}: {start - address} bytes before its start" if address < start else f"{size}: {address - end} bytes behind its end"
+            return f"{title}: in the stack of its caller"
+        return f"{title}: {start - address} bytes before its start" if address < start else f"{title}: {address - end} bytes behind its end"
 
     def _place(self, pc: int) -> str:
         function = self.program.function_at(pc)

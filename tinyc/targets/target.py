@@ -49,15 +49,17 @@ CORES: Final[Mapping[str, Core]] = {
 
 FLOAT_ABIS: Final = ("hard", "softfp", "soft")
 ADDRESS_LIMIT: Final = 2**32
+MOST_WAIT_CYCLES: Final = 64
 
 
 @dataclass(frozen=True)
 class Bank:
-    """One block of memory: `bytes` bytes from address `start`."""
+    """One block of memory: `bytes` bytes from address `start`. An access makes the core wait `wait_cycles`, as far as the target says."""
 
     name: str
     start: int
     bytes: int
+    wait_cycles: int = 0
 
     @property
     def end(self) -> int:
@@ -146,9 +148,14 @@ class Target:
             "arena_bank": self.arena_bank,
             "stack_bank": self.stack_bank,
             "flash": None if self.flash is None else {"start": self.flash.start, "bytes": self.flash.bytes},
-            "banks": [{"name": bank.name, "start": bank.start, "bytes": bank.bytes} for bank in self.banks],
+            "banks": [_bank_facts(bank) for bank in self.banks],
             "timing": asdict(self.timing),
         }
+
+
+def _bank_facts(bank: Bank) -> dict[str, Any]:
+    waits = {"wait_cycles": bank.wait_cycles} if bank.wait_cycles else {}
+    return {"name": bank.name, "start": bank.start, "bytes": bank.bytes, **waits}
 
 
 KEYS: Final = (
@@ -309,15 +316,19 @@ def _banks(table: Mapping[str, Any], where: str) -> tuple[Bank, ...]:
 
 def _bank(entry: object, name: str | None, where: str) -> Bank:
     allowed = ("start", "bytes") if name is not None else ("name", "start", "bytes")
-    if not isinstance(entry, dict) or set(entry) != set(allowed):
-        raise UsageError(f"{where} must be a table with exactly these keys: {', '.join(allowed)}")
-    start = entry["start"]
+    further = () if name is not None else ("wait_cycles",)
+    if not isinstance(entry, dict) or not set(allowed) <= set(entry) <= {*allowed, *further}:
+        also = f", and perhaps {', '.join(further)}" if further else ""
+        raise UsageError(f"{where} must be a table with exactly these keys: {', '.join(allowed)}{also}")
+    start, waits = entry["start"], entry.get("wait_cycles", 0)
     if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < ADDRESS_LIMIT:
         raise UsageError(f"{where}: `start` must be an address from 0 to 0xffffffff, found {printable(repr(start))}")
     size = _positive(entry, "bytes", where)
     if start + size > ADDRESS_LIMIT:
         raise UsageError(f"{where} ends behind the last address, 0xffffffff")
-    return Bank(name if name is not None else _text(entry, "name", where), start, size)
+    if not isinstance(waits, int) or isinstance(waits, bool) or not 0 <= waits <= MOST_WAIT_CYCLES:
+        raise UsageError(f"{where}: `wait_cycles` must be a whole number from 0 to {MOST_WAIT_CYCLES}, found {printable(repr(waits))}")
+    return Bank(name if name is not None else _text(entry, "name", where), start, size, waits)
 
 
 def timing_from(entry: object, where: str) -> Timing:

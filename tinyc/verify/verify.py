@@ -89,6 +89,7 @@ class Conditions:
     stream_input: bool = False
     optimize: str = OPTIMIZE[0]
     toolchain: str | None = None
+    banks: str | None = None
 
     def build(self, model: Model, folder: Path) -> Path:
         """The build of `model` in a new folder below `folder`."""
@@ -99,6 +100,7 @@ class Conditions:
             measure=False,
             stream_input=self.stream_input,
             optimize=self.optimize,
+            banks=self.banks,
         )
         return compiled.write(folder / "build")
 
@@ -123,16 +125,18 @@ def verify(
     shapes: Mapping[str, Sequence[int]] | None = None,
     layout: str = "nhwc",
     approximate: bool = False,
+    banks: str | None = None,
 ) -> VerifyResult:
     """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert
-    or, for an ONNX file, with ONNX Runtime; with `stream_input` the C gets its input row by row. Where `approximate` let layers in that
-    ONNX Runtime computes in float32, its outputs need not be equal: a note says how many differ and by how much.
+    or, for an ONNX file, with ONNX Runtime; with `stream_input` the C gets its input row by row, with `banks` it has several arenas.
+    Where `approximate` let layers in that ONNX Runtime computes in float32, its outputs need not be equal: a note says how many differ
+    and by how much.
 
     Raises MismatchError naming the first diverging tensor, and everything that loading, compiling and running raise.
     """
     model = load(path, shapes, layout, approximate)
     profile = profile_of(numerics or model.default_numerics)
-    conditions = Conditions(target, profile, runner, keep_float_io, stream_input, optimize, toolchain)
+    conditions = Conditions(target, profile, runner, keep_float_io, stream_input, optimize, toolchain, banks)
     # The reference is the network as it came from the file; only the boundary is what the C has.
     reference = model.module.clone()
     if not keep_float_io:

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from tinyc.backends.cortexm.kernels.base import c_number, render
 from tinyc.backends.cortexm.names import comment_text
-from tinyc.backends.cortexm.program import Program, TableView, build_program
+from tinyc.backends.cortexm.program import Program, TableView, arena_pointer, build_program
 from tinyc.ir.mcu import BufferOp
 from tinyc.toolchains.runtime_files import runtime_directory
 from tinyc.version import VERSION
@@ -41,6 +41,10 @@ class Region:
     rows: int = 0
     """Of an input that is pushed row by row: how many it has. `offset` and `bytes` are then those of the ring that keeps some of them."""
     row_bytes: int = 0
+    bank: str = ""
+    """RAM bank of the arena; empty where there is one arena."""
+    pointer: str = "arena"
+    """C expression of the first byte of the arena."""
     layout: str = ""
     """`nhwc` or `nchw` for an image of a network whose format leaves the choice, otherwise empty."""
 
@@ -88,6 +92,7 @@ def boundary(module: ModuleOp, names: Sequence[str], is_input: bool) -> list[Reg
                 tensor = op.tensor.data
                 quantisation = None if tensor.scale is None else (tensor.scale, tensor.zero_point)
                 region = Region(names[index], index, is_input, tensor.element, tensor.shape, op.start, op.size_bytes, quantisation)
+                region = replace(region, bank=op.bank_name, pointer=arena_pointer(op))
                 if op.kind.data == "input_ring":
                     region = replace(region, rows=int(op.rows.value.data), row_bytes=int(op.row_bytes.value.data))
                 regions.append(replace(region, layout=layouts[index]) if index < len(layouts) else region)

@@ -121,6 +121,12 @@ def c_prefix(name: str) -> str:
     return text
 
 
+def bank_field(bank: str) -> str:
+    """The member of the struct of arenas for a RAM bank; `bank` is a C identifier already, and `_` goes behind a keyword."""
+    name = bank.lower()
+    return f"{name}_" if name in _KEYWORDS else name
+
+
 def comment_text(name: str, limit: int = 80) -> str:
     """`name` as it may stand in a C comment: letters, digits and a few marks, nothing that ends a comment or continues a line."""
     text = re.sub(r"[^A-Za-z0-9_.,:+ -]", "_", name)

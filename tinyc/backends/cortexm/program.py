@@ -11,8 +11,9 @@ from xdsl.ir import SSAValue
 
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
-from tinyc.backends.cortexm.names import comment_text
+from tinyc.backends.cortexm.names import bank_field, comment_text
 from tinyc.errors import PassError
+from tinyc.ir.arenas import arenas_of
 from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
 from tinyc.ir.schedule import steps_of
 from tinyc.memory.row_access import RowAccess
@@ -37,19 +38,40 @@ class TableView:
 
 
 @dataclass(frozen=True)
+class ArenaView:
+    """One arena in C: the expression `pointer` of its first byte in every function, and the ending of its macros' names.
+
+    `field` is its name in the struct of arenas, empty where there is one arena and no struct.
+    """
+
+    pointer: str
+    field: str = ""
+    bank: str = ""
+    bytes: int = 0
+    limit_bytes: int | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Behind `ARENA_SIZE` and `ARENA_ALIGN`."""
+        return f"_{self.field.upper()}" if self.field else ""
+
+
+@dataclass(frozen=True)
 class RowsView:
-    """Where a call finds rows of a buffer: `slots` of `count` rows are kept, `pitch` bytes apart, from `offset` of the arena on."""
+    """Where a call finds rows of a buffer: `slots` of `count` rows are kept, `pitch` bytes apart, from `offset` of an arena on."""
 
     c_type: str
     offset: int
     count: int
     slots: int
     pitch: int
+    arena: str = "arena"
+    """C expression of the arena's first byte."""
 
     @property
     def base(self) -> str:
         """C expression of the first byte."""
-        return f"arena + {self.offset}" if self.offset else "arena"
+        return f"{self.arena} + {self.offset}" if self.offset else self.arena
 
     def row(self, index: str) -> str:
         """C expression of the first byte of row `index`, itself a C expression."""
@@ -100,8 +122,9 @@ class CallView:
     inputs: tuple[InputView, ...]
     output: RowsView
     tables: tuple[str, ...]
-    scratch: int | None
-    accumulator: int | None
+    scratch: str | None
+    """C expression of its first byte."""
+    accumulator: str | None
     takes_row: bool
     consumed: int | None = None
     """In a pushed step: the number of the counter that says how many rows a reduction has taken."""
@@ -126,8 +149,9 @@ class PushView:
     """
 
     ring: RowsView
-    state: int
-    counters: int
+    state: str
+    counters: str
+    """C expressions of their first bytes."""
     counter_bytes: int
     tag: str
 
@@ -158,6 +182,12 @@ class Program:
     tables: tuple[TableView, ...]
     steps: tuple[StepView, ...]
     headers: tuple[str, ...]
+    arenas: tuple[ArenaView, ...]
+
+    @property
+    def banked(self) -> bool:
+        """Whether functions take a struct of several arenas instead of a pointer to one."""
+        return len(self.arenas) > 1
 
     @property
     def pushed(self) -> PushView | None:
@@ -226,7 +256,28 @@ def build_program(module: ModuleOp, prefix: str) -> Program:
             producers[buffer_of(call.output)] = function
         name = step_function(prefix, number)
         steps.append(StepView(name, _step_comment(step), tuple(views), _push_view(step, views, prefix), step.backwards is not None))
-    return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)))
+    return Program(tuple(bodies.values()), tuple(tables.values()), tuple(steps), tuple(sorted(headers)), arena_views(module))
+
+
+def arena_views(module: ModuleOp) -> tuple[ArenaView, ...]:
+    """The arenas of a module whose memory is planned, as C sees them."""
+    arenas = arenas_of(module)
+    if len(arenas) == 1:
+        return (ArenaView("arena", "", arenas[0].bank, arenas[0].bytes, arenas[0].limit_bytes),)
+    fields = [bank_field(arena.bank) for arena in arenas]
+    return tuple(
+        ArenaView(f"arenas->{field}", field, arena.bank, arena.bytes, arena.limit_bytes)
+        for field, arena in zip(fields, arenas, strict=True)
+    )
+
+
+def arena_pointer(buffer: BufferOp) -> str:
+    """C expression of the first byte of the arena that `buffer` lies in."""
+    return f"arenas->{bank_field(buffer.bank_name)}" if buffer.bank_name else "arena"
+
+
+def _address(buffer: BufferOp) -> str:
+    return f"{arena_pointer(buffer)} + {buffer.start}"
 
 
 def _source(spec: KernelSpec, symbol: str, prefix: str, shared: dict[str, str]) -> str:
@@ -268,8 +319,8 @@ def _push_view(step: StreamOp, calls: Sequence[CallView], prefix: str) -> PushVi
     tag = (zlib.crc32(f"{prefix} {source.layer.data} {rows}".encode()) | 1 << 31) >> rows.bit_length() << rows.bit_length()
     return PushView(
         _rows_view(source.result, c_type),
-        kept["state"].start,
-        kept["counters"].start,
+        _address(kept["state"]),
+        _address(kept["counters"]),
         COUNTER_BYTES * step.counters,
         f"0x{tag:08x}U",
     )
@@ -290,7 +341,7 @@ def _rows_view(value: SSAValue, c_type: str, slot_bytes: int | None = None) -> R
     pitch = row_bytes if slot_bytes is None else slot_bytes
     buffer = buffer_of(value)
     slots = buffer.slots.value.data if buffer.slots != buffer.rows else rows
-    return RowsView(c_type, buffer.start, rows, int(slots), pitch)
+    return RowsView(c_type, buffer.start, rows, int(slots), pitch, arena_pointer(buffer))
 
 
 def _check_in_range(call: CallOp, access: RowAccess, rows: int) -> None:
@@ -334,7 +385,7 @@ def _call_view(
         tuple(inputs),
         _rows_view(call.output, spec.output_type, spec.output_slot_bytes),
         tuple(tables[value.owner].symbol for value in call.tables if isinstance(value.owner, TableOp)),
-        buffer_of(call.scratch).start if call.scratch else None,
-        buffer_of(call.accumulator).start if call.accumulator else None,
+        _address(buffer_of(call.scratch)) if call.scratch else None,
+        _address(buffer_of(call.accumulator)) if call.accumulator else None,
         spec.takes_row,
     )
