@@ -66,8 +66,15 @@ struct zone {
     uint32_t end;
 };
 
+/* Loads and stores of some memory, one entry an owner of the histogram. */
+struct access_count {
+    struct monitor *monitor;
+    uint64_t *counts;
+};
+
 EXPORTED void tinyc_on_instruction(void *engine, uint64_t address, uint32_t bytes, void *data);
 EXPORTED void tinyc_on_flash_read(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
+EXPORTED void tinyc_on_counted_access(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
 EXPORTED void tinyc_on_zone(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
 EXPORTED int tinyc_on_bad_memory(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data);
 EXPORTED void tinyc_on_interrupt(void *engine, uint32_t number, void *data);
@@ -163,6 +170,20 @@ void tinyc_on_flash_read(void *engine, int type, uint64_t address, int bytes, in
     clear_it_state(monitor, engine);
     if (monitor->histogram != NULL) {
         monitor->histogram->flash_reads[monitor->histogram->owner]++;
+    }
+}
+
+void tinyc_on_counted_access(void *engine, int type, uint64_t address, int bytes, int64_t value, void *data)
+{
+    const struct access_count *const count = data;
+    struct monitor *const monitor = count->monitor;
+    (void)type;
+    (void)address;
+    (void)bytes;
+    (void)value;
+    clear_it_state(monitor, engine);
+    if (monitor->armed && monitor->histogram != NULL) {
+        count->counts[monitor->histogram->owner]++;
     }
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class ProfiledBuild:
     layers: tuple[LayerRecord, ...]
     clock_hz: int
     timing: Timing
+    banks: tuple[tuple[str, int], ...]
+    """For each arena the bank that it lies in, and the cycles that an access there waits."""
 
 
 def read_profiled_build(build_dir: Path) -> ProfiledBuild:
@@ -48,9 +50,18 @@ def read_profiled_build(build_dir: Path) -> ProfiledBuild:
     try:
         layers = tuple(_layer(entry) for entry in report["calls"])
         clock_hz = int(report["target"]["clock_hz"])
+        banks = tuple(_arena_banks(report))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{shown}: not a report of this version of tinyc ({type(error).__name__}: {error})") from error
-    return ProfiledBuild(layers, clock_hz, timing_from(report["target"].get("timing", {}), shown))
+    return ProfiledBuild(layers, clock_hz, timing_from(report["target"].get("timing", {}), shown), banks)
+
+
+def _arena_banks(report: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    target = report["target"]
+    waits = {str(bank["name"]): int(bank.get("wait_cycles", 0)) for bank in target.get("banks", ())}
+    for arena in report.get("arenas", [{"bank": target.get("arena_bank", "")}]):
+        name = str(arena["bank"])
+        yield name, waits.get(name, 0)
 
 
 def _layer(entry: Mapping[str, Any]) -> LayerRecord:

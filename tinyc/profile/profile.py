@@ -13,7 +13,7 @@ from tinyc.cycles import CortexM4, CortexM7, Executed, Instruction, block_costs,
 from tinyc.errors import UsageError
 from tinyc.profile.attribution import code_account, static_owners
 from tinyc.profile.description import LayerRecord, ProfiledBuild, read_profiled_build
-from tinyc.profile.waits import describe_timing, wait_cycles
+from tinyc.profile.waits import bank_wait_cycles, describe_timing, wait_cycles
 from tinyc.report.profile import LayerProfile, ProfileReport
 from tinyc.runners.base import Array
 from tinyc.runners.description import BuildDescription, read_description
@@ -78,6 +78,7 @@ def profile_build(build_dir: Path, inputs: Mapping[str, Array], work_dir: Path |
     for cost in block_costs(executed, model):
         cycles += cost.cycles + cost.jump_cycles
     cycles += wait_cycles(executed, histogram.flash_reads, build.timing)
+    cycles += bank_wait_cycles(histogram.arena_accesses, build.banks)
     directory = description.directory.resolve()
     account = code_account(histogram.program, executed.instructions, executed.counts, code.owners, code.origins, directory)
     counts = executed.counts.sum(axis=1)
@@ -101,7 +102,7 @@ def profile_build(build_dir: Path, inputs: Mapping[str, Array], work_dir: Path |
         numerics=description.profile.value,
         model=model.name,
         clock_hz=build.clock_hz,
-        timing=describe_timing(build.timing),
+        timing=describe_timing(build.timing, build.banks),
         compiler=code.gcc.version(),
         layers=layers,
         shared=account.shared,

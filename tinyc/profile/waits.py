@@ -1,6 +1,8 @@
-"""What slow flash adds to estimated cycles, by the parameters of the target."""
+"""What slow memory adds to estimated cycles, by the parameters of the target."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +33,21 @@ def _lines_entered(executed: Executed, line_bytes: int) -> npt.NDArray[np.int64]
     return result
 
 
-def describe_timing(timing: Timing) -> str:
-    """The assumption in words."""
-    if timing.flash_wait_cycles == 0:
+def bank_wait_cycles(arena_accesses: npt.NDArray[np.uint64], banks: Sequence[tuple[str, int]]) -> npt.NDArray[np.int64]:
+    """(owners,) cycles that the core waits for RAM: `arena_accesses` (arenas, owners) times the wait cycles of each arena's bank."""
+    waits = np.array([cycles for _, cycles in banks], dtype=np.int64)
+    result: npt.NDArray[np.int64] = waits @ arena_accesses.astype(np.int64)
+    return result
+
+
+def describe_timing(timing: Timing, banks: Sequence[tuple[str, int]] = ()) -> str:
+    """The assumptions in words."""
+    slow = [f"{cycles} wait cycles an access to the arena in bank {name}" for name, cycles in banks if cycles]
+    if timing.flash_wait_cycles == 0 and not slow:
         return "memory without wait states"
+    return "; ".join([*([_describe_flash(timing)] if timing.flash_wait_cycles else []), *slow])
+
+
+def _describe_flash(timing: Timing) -> str:
     hits = f", {timing.flash_hit_percent} % of them answered by cache or prefetch" if timing.flash_hit_percent else ", without a cache"
     return f"{timing.flash_wait_cycles} wait cycles an access to flash of {timing.flash_line_bytes} bytes{hits}"

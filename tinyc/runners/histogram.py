@@ -6,7 +6,7 @@ The program is the one that `tinyc run` counts, with line tables (-g1), which ch
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,8 +20,8 @@ from tinyc.runners.description import BuildDescription, read_description
 from tinyc.runners.emulated import ELF_FILE, Machine, build_for_machine, machine_for
 from tinyc.runners.harness import calls_of_sample, interpret, prepare_work_dir
 from tinyc.runners.io import prepare_inputs
-from tinyc.runners.unicorn import MARK_COUNTED, MARK_IT, Monitor, UnicornRun, instruction_marks, monitor_library
-from tinyc.runners.unicorn_engine import UC_HOOK_MEM_READ, Engine, find_unicorn
+from tinyc.runners.unicorn import MARK_COUNTED, MARK_IT, AccessCount, Monitor, UnicornRun, instruction_marks, monitor_library
+from tinyc.runners.unicorn_engine import UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, Engine, find_unicorn
 from tinyc.toolchains.elf import Program
 from tinyc.toolchains.gcc_arm import find_gcc_arm
 
@@ -41,7 +41,8 @@ class Histogram:
 
     `counts` and `jumps` have the shape (owners, halfwords); column h is the instruction at `start` + 2 * h. `jumps` says how often the
     instruction executed next was not the next one in memory; it means something for branches only. `flash_reads` (owners,) counts data
-    reads from flash. `instructions` is the sum of `counts`, and the number that `tinyc run` gives.
+    reads from flash, `arena_accesses` (arenas, owners) loads and stores of each arena. `instructions` is the sum of `counts`, and the
+    number that `tinyc run` gives.
     """
 
     program: Program
@@ -50,6 +51,7 @@ class Histogram:
     counts: Counts
     jumps: Counts
     flash_reads: Counts
+    arena_accesses: Counts
     instructions: int
 
 
@@ -75,12 +77,14 @@ class _Request:
     machine: Machine
     owners: npt.NDArray[np.uint16]
     owner_count: int
+    arena_count: int
     table: _Table = field(default_factory=_Table)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((self.owner_count, len(self.owners)), dtype=np.uint64)
         self.jumps = np.zeros_like(self.counts)
         self.flash_reads = np.zeros(self.owner_count, dtype=np.uint64)
+        self.arena_accesses = np.zeros((self.arena_count, self.owner_count), dtype=np.uint64)
         for name in ("counts", "jumps", "flash_reads", "owners"):
             setattr(self.table, name, getattr(self, name).ctypes.data)
 
@@ -91,7 +95,7 @@ class _Request:
     def begin(self, new_sample: bool) -> None:
         """Another call into the network; the first of a sample empties the histogram."""
         if new_sample:
-            for array in (self.counts, self.jumps, self.flash_reads):
+            for array in (self.counts, self.jumps, self.flash_reads, self.arena_accesses):
                 array.fill(0)
         self.table.owner = self.table.place = self.table.next = 0
 
@@ -99,6 +103,12 @@ class _Request:
         """Counts data reads from flash."""
         flash = self.machine.flash
         engine.hook(UC_HOOK_MEM_READ, library.tinyc_on_flash_read, monitor, flash.start, flash.end - 1)
+
+    def watch_arenas(self, engine: Engine, library: ctypes.CDLL, monitor: Monitor, arenas: Sequence[tuple[int, int]]) -> None:
+        """Counts loads and stores in each arena."""
+        for counts, (start, end) in zip(self.arena_accesses, arenas, strict=True):
+            count = AccessCount(ctypes.addressof(monitor), counts.ctypes.data)
+            engine.hook(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, library.tinyc_on_counted_access, count, start, end - 1)
 
 
 def count_executions(
@@ -127,12 +137,12 @@ def count_executions(
     owners = np.zeros(len(marks), dtype=np.uint16)
     for address, owner in find_owners(program, elf).items():
         owners[(address - start) // 2] = owner + 1
-    request = _Request(machine, owners, owner_count)
+    request = _Request(machine, owners, owner_count, len(description.arenas))
     counted = _run(description, program, machine, request, samples.encode(), folder, timeout_seconds)
     _spread_conditional(request.counts, marks)
     if int(request.counts.sum()) != counted:
         raise AssertionError(f"the histogram has {int(request.counts.sum())} instructions, {counted} were executed")
-    return Histogram(program, elf, start, request.counts, request.jumps, request.flash_reads, counted)
+    return Histogram(program, elf, start, request.counts, request.jumps, request.flash_reads, request.arena_accesses, counted)
 
 
 def _run(

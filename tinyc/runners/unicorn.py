@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
@@ -119,6 +119,16 @@ class HistogramRequest(Protocol):
         """Sets up what it needs in the engine."""
         ...
 
+    def watch_arenas(self, engine: Engine, library: ctypes.CDLL, monitor: Monitor, arenas: Sequence[tuple[int, int]]) -> None:
+        """The same for the network's arenas: first and last-but-one address of each."""
+        ...
+
+
+class AccessCount(ctypes.Structure):
+    """struct access_count of runtime/emulator/unicorn_monitor.c."""
+
+    _fields_ = (("monitor", ctypes.c_void_p), ("counts", ctypes.c_void_p))
+
 
 class Zone(ctypes.Structure):
     """struct zone of runtime/emulator/unicorn_monitor.c."""
@@ -212,6 +222,7 @@ class UnicornRun:
         self._forbid()
         if self.histogram is not None:
             self.histogram.watch_flash(self.engine, self.library, self.monitor)
+            self.histogram.watch_arenas(self.engine, self.library, self.monitor, self.arenas)
 
     def _pushed_row(self, addresses: Mapping[str, int]) -> tuple[int, int] | None:
         """Where the row lies that is being pushed: the network may read it, and nothing else of its caller's."""

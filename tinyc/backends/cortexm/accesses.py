@@ -16,6 +16,7 @@ from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseRingSpec, DepthwiseSpec
+from tinyc.backends.cortexm.kernels.elementwise import BinarySpec
 from tinyc.backends.cortexm.kernels.fully_connected import FullyConnectedReductionSpec, FullyConnectedSpec
 from tinyc.backends.cortexm.kernels.winograd import GROUP_CHANNELS, WinogradSpec
 from tinyc.ir.mcu import BufferOp, CallOp, buffer_of, row_shape
@@ -37,7 +38,7 @@ class _Load:
 
 
 def counted_accesses(module: ModuleOp) -> Mapping[BufferOp, int]:
-    """Loads and stores of every buffer of a module of the `mcu` level, estimated; where a kernel moves words, a word is one."""
+    """Loads and stores of every buffer of a module of the `mcu` level, estimated; a word is one, and so is a byte that is moved alone."""
     found: Counter[BufferOp] = Counter()
     for step in steps_of(module):
         if step.pushed_input is not None:
@@ -87,44 +88,47 @@ def _load(call: CallOp, spec: KernelSpec) -> _Load:
         return _Load(gathered / spec.gathered, outputs, scratch)
     if isinstance(spec, (FullyConnectedSpec, FullyConnectedReductionSpec)):
         return _Load(macs / 16, float(rows * row_bytes), 0.0)
+    if isinstance(spec, BinarySpec):
+        return _Load(float(len(call.inputs) * rows * row_bytes), float(rows * row_bytes), 0.0)
     reads = max(sum(_size(value) for value in call.inputs), macs)
     scratch = buffer_of(call.scratch).size_bytes if call.scratch is not None else 0
     return _Load(_BYTE_LOADS * reads, float(rows * row_bytes), float(rows * scratch))
 
 
 def _convolution(spec: ConvSpec, rows: int) -> _Load:
-    """A pair of values is gathered by a store, and loaded for two output channels at a time, two columns by one LDRD."""
+    """A pair of values is gathered by a store, and loaded for two output channels at a time."""
     pairs, outputs = len(spec.pairs), spec.output_width * spec.output_channels
     walked = 0
     for repetitions, gathered in spec.passes:
-        full, rest = divmod(gathered, spec.tile_columns)
-        tiles = full * -(-spec.tile_columns // 2) + -(-rest // 2)
-        # Weights that are unpacked to scratch are stored and then loaded for each tile, two words by one instruction.
-        unpacked = pairs * (1 + full + (rest > 0)) if spec.hoisted else 0
-        walked += repetitions * (pairs * tiles + unpacked)
+        tiles = -(-gathered // spec.tile_columns)
+        # Weights that are unpacked to scratch are stored and then loaded for each tile.
+        unpacked = 2 * pairs * (1 + tiles) if spec.hoisted else 0
+        walked += repetitions * (pairs * gathered + unpacked)
     gathered_words = spec.output_width * pairs
     scratch = gathered_words + walked * -(-spec.output_channels // 2)
-    return _Load(rows * gathered_words / 2, float(rows * outputs), float(rows * scratch))
+    # Whole words of a kernel row are loaded as such, what is left of it byte by byte.
+    loaded = spec.output_width * len(spec.runs) * (spec.run_length // 4 + spec.run_length % 4)
+    return _Load(float(rows * loaded), float(rows * outputs), float(rows * scratch))
 
 
 def _winograd(spec: WinogradSpec, rows: int) -> _Load:
     groups = sum(count for count, _ in spec.groups) * rows / spec.output_rows
     quads = spec.output_channels // GROUP_CHANNELS
-    # Two tiles lie side by side: one LDRD or STRD for a pair of values of both.
-    products = spec.positions * spec.pairs
-    sums = spec.positions * GROUP_CHANNELS
+    # A word for each position and pair of values, of two tiles.
+    products = 2 * spec.positions * spec.pairs
+    sums = 2 * spec.positions * GROUP_CHANNELS
     inputs = groups * spec.windows[0] * spec.group_inputs * spec.input_channels / 4 * 2
     return _Load(inputs, float(rows * spec.output_width * spec.output_channels), groups * (products + quads * (products + 2 * sums)))
 
 
 def _plane_loads(spec: DepthwiseSpec | DepthwiseInPlaceSpec | DepthwiseRingSpec) -> float:
     """Loads from a channel's plane for one row of its outputs."""
-    return float(spec.kernel_height * sum(count * len(tile.loads) for count, tile in spec.tiles))
+    return float(spec.kernel_height * sum(count * sum(words for _, words, _ in tile.loads) for count, tile in spec.tiles))
 
 
 def _weight_loads(spec: DepthwiseSpec | DepthwiseInPlaceSpec | DepthwiseRingSpec) -> float:
     """Loads of weights from scratch for one row of a channel's outputs, and the stores that put them there."""
-    words = spec.kernel_height * -(-len(spec.row_weights) // 2)
+    words = spec.kernel_height * len(spec.row_weights)
     return float(words * (1 + sum(count for count, _ in spec.tiles)))
 
 
