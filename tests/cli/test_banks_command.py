@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 import tinyc
+from support.kernel_harness import WARNINGS
 from tinyc.cli.main import cli
 from tinyc.errors import DoesNotFitError, UsageError
 from tinyc.targets import load_target, load_target_file
 
-MODEL = Path(__file__).resolve().parents[2] / "examples" / "fashion_mnist" / "fashion_mnist.tflite"
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "examples" / "fashion_mnist" / "fashion_mnist.tflite"
 BANKS = "dtcm=3K,axi=8K"
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 needs_qemu = pytest.mark.skipif(
@@ -137,6 +141,15 @@ def test_speed_uses_the_room_of_all_banks() -> None:
     fast = model.compile("stm32h743", banks="dtcm=3K,axi=20K", optimize="speed", measure=False).report
     assert fast.ram.arena_bytes > model.compile("stm32h743", banks=BANKS, measure=False).report.ram.arena_bytes
     assert [bank.arena_bytes <= bank.limit_bytes for bank in fast.banks] == [True, True]
+
+
+@needs_gcc
+def test_the_program_of_the_documentation_compiles_without_a_warning(build: Path, tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```c\n(.*?)^```$", (ROOT / "docs" / "banks.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "classify.c").write_text(text)
+    arguments = ["gcc", "-std=c99", *WARNINGS, "-c", "-o", str(tmp_path / "classify.o"), "-I", str(build), str(tmp_path / "classify.c")]
+    found = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
 
 
 @pytest.mark.parametrize(

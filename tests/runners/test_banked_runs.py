@@ -51,7 +51,7 @@ def banked_build(folder: Path, target: str, statement: str = "", sizes: tuple[in
     make_build(folder, target, BODY.replace("STATEMENT", statement))
     macros = "".join(
         f"#define REVERSE_ARENA_SIZE_{field} {size}\n#define REVERSE_ARENA_ALIGN_{field} 16\n"
-        for field, size in zip(("FAST", "SLOW"), sizes)
+        for field, size in zip(("FAST", "SLOW"), sizes, strict=True)
     )
     (folder / "reverse.h").write_text(BANKED_HEADER.format(macros=macros))
     report = json.loads((folder / "report.json").read_text())
