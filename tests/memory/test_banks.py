@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning_cases import planning_case
 
+from support.placements import assert_nothing_collides
 from tinyc.memory.banks import BankPlacement, place_in_banks
 from tinyc.memory.placement import Buffer, Overlap, align_up, place
 
 
 def check(buffers: list[Buffer], overlaps: list[Overlap], found: BankPlacement) -> None:
-    """Every buffer is aligned and inside its arena; live ones in one bank lie apart or as far apart as was proved safe."""
-    gaps = {(overlap.result, overlap.source): overlap.gap for overlap in overlaps}
-    for one, buffer in enumerate(buffers):
-        start = found.offsets[one]
-        assert start % buffer.alignment == 0
-        assert 0 <= start <= start + buffer.size <= found.arena_bytes[found.banks[one]]
-        for other in range(one):
-            second, at = buffers[other], found.offsets[other]
-            together = found.banks[one] == found.banks[other] and buffer.first <= second.last and second.first <= buffer.last
-            allowed = [(one, other) in gaps and start <= at - gaps[one, other], (other, one) in gaps and at <= start - gaps[other, one]]
-            assert not together or start + buffer.size <= at or at + second.size <= start or any(allowed)
+    """Every buffer is aligned and inside its arena; live ones in one bank lie apart or as was proved safe."""
+    assert_nothing_collides(buffers, overlaps, found.offsets, found.banks)
+    for buffer, start, bank in zip(buffers, found.offsets, found.banks, strict=True):
+        assert start + buffer.size <= found.arena_bytes[bank]
 
 
 def accesses_of(buffers: list[Buffer], seed: int) -> list[int]:
@@ -104,7 +99,7 @@ def best_possible(buffers: list[Buffer], overlaps: list[Overlap], accesses: list
             members = [index for index, chosen in enumerate(banks) if chosen == bank]
             numbers = {index: number for number, index in enumerate(members)}
             inside = [entry for entry in overlaps if entry.result in numbers and entry.source in numbers]
-            pairs = [Overlap(numbers[entry.result], numbers[entry.source], entry.gap) for entry in inside]
+            pairs = [replace(entry, result=numbers[entry.result], source=numbers[entry.source]) for entry in inside]
             fits &= not members or place([buffers[index] for index in members], pairs, capacity).arena_bytes <= capacity
             if not fits:
                 break

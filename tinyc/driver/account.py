@@ -151,4 +151,5 @@ def _call(numbers: Mapping[BufferOp, int], call: CallOp) -> CallReport:
         inputs=tuple(numbers[buffer_of(value)] for value in call.inputs),
         output=numbers[buffer_of(call.output)],
         in_place=call.form.data == "in_place",
+        again=buffer_of(call.output).again,
     )

@@ -12,7 +12,9 @@ from tinyc.driver.compile import CompiledNetwork, check_fit, compile_module
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.driver.schedules import Kernels, explore, least_ram
 from tinyc.errors import DoesNotFitError
+from tinyc.ir.schedule import build_schedule
 from tinyc.passes.manager import Instruments
+from tinyc.passes.recompute_gates import gates
 from tinyc.passes.registry import Insertion
 from tinyc.quantize.options import Progress
 from tinyc.targets import Target
@@ -39,7 +41,8 @@ class Request:
 def compile_optimized(request: Request, options: CompileOptions, optimize: str, progress: Progress) -> CompiledNetwork:
     """The first schedule that fits the target, in the order that `optimize` (one of OPTIMIZE) asks for; otherwise the last one tried.
 
-    `ram` and `balanced` know their schedule; `balanced` turns to the least RAM where it does not fit. `speed` tries what `explore` finds,
+    `ram` and `balanced` know their schedule; `balanced` turns to the least RAM where it does not fit. Where even that does not, tensors are
+    computed twice if the network has such a place. `speed` tries what `explore` finds,
     the fastest first. A pipeline of the user's own is taken as it is.
     """
     if options.passes is not None:
@@ -91,3 +94,12 @@ def _choices(request: Request, options: CompileOptions, optimize: str, progress:
         found = explore(Kernels.of(request.module, options, request.insertions), progress)
         yield from (trial.options for trial in reversed(found) if limit is None or trial.arena_bytes <= limit)
     yield from least_ram(options)
+    if may_recompute(request.module, options):
+        # Only a budget that nothing else keeps is worth instructions that are executed twice.
+        yield from least_ram(replace(options, recompute=True))
+
+
+def may_recompute(module: ModuleOp, options: CompileOptions) -> bool:
+    """Whether `module` has tensors that could be computed a second time instead of being kept."""
+    kernels = Kernels.of(module, options)
+    return bool(gates(build_schedule(kernels.module), options.stream_input))

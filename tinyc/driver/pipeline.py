@@ -40,6 +40,8 @@ class CompileOptions:
     """Whether the C takes its input row by row instead of as a whole in the arena."""
     banks: tuple[BankBudget, ...] = ()
     """RAM banks to spread the buffers over, the fastest first; without any there is one arena."""
+    recompute: bool = False
+    """Whether tensors are computed twice where that lowers the peak."""
 
 
 def default_pipeline(options: CompileOptions) -> str:
@@ -62,6 +64,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "eliminate-dead-code",
         "order-operators",
         f"select-kernels{{numerics={profile}}}",
+        *([] if not options.recompute else ["recompute-gates{input=true}"] if options.stream_input else ["recompute-gates"]),
         f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",
         "merge-rows",

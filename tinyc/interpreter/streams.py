@@ -19,7 +19,7 @@ from xdsl.ir import SSAValue
 from tinyc.errors import ModelError, PassError
 from tinyc.interpreter.evaluate import evaluate_op
 from tinyc.interpreter.ops import Array
-from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, buffer_of
+from tinyc.ir.mcu import AGAIN, RECOMPUTED, BufferOp, CallOp, StreamOp, buffer_of
 from tinyc.ir.nn_base import NNOp, tensor_of
 from tinyc.ir.nn_shape import ConstantOp, ReshapeOp
 from tinyc.ir.schedule import steps_of
@@ -57,6 +57,8 @@ class _Meaning:
     buffers: Mapping[SSAValue, BufferOp]
     arguments: Sequence[SSAValue]
     results: Sequence[SSAValue]
+    originals: Mapping[BufferOp, BufferOp]
+    """For each buffer into which something is computed again the one that had it first."""
 
 
 def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
@@ -69,7 +71,8 @@ def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
     if len(inputs) != len(block.args):
         raise PassError(f"the schedule was not made of this graph: it has {len(inputs)} inputs, the graph has {len(block.args)}")
     buffers: dict[SSAValue, BufferOp] = {argument: inputs[index] for index, argument in enumerate(block.args)}
-    calls = [call for step in steps_of(schedule) for call in step.calls]
+    every = [call for step in steps_of(schedule) for call in step.calls]
+    calls = [call for call in every if not buffer_of(call.output).again]
     ops: dict[CallOp, NNOp] = {}
     results: Sequence[SSAValue] = ()
     for op in block.ops:
@@ -86,7 +89,11 @@ def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
     surplus = next((call for call in calls[len(ops) :] if call.op.data != _COPY), None)
     if surplus is not None:
         raise PassError(f"the schedule was not made of this graph, which has no {surplus.op.data} {surplus.layer.data}")
-    return _Meaning(ops, buffers, tuple(block.args), results)
+    marked = {op.attributes[RECOMPUTED]: op for op in schedule.ops if isinstance(op, BufferOp) and RECOMPUTED in op.attributes}
+    originals = {op: marked[op.attributes[AGAIN]] for op in schedule.ops if isinstance(op, BufferOp) and op.again}
+    first = {buffer_of(call.output): op for call, op in ops.items()}
+    ops |= {call: first[originals[buffer_of(call.output)]] for call in every if buffer_of(call.output).again}
+    return _Meaning(ops, buffers, tuple(block.args), results, originals)
 
 
 def _indices(buffer: BufferOp, attribute: str) -> list[int]:
@@ -212,13 +219,14 @@ class _Run:
         op = self.meaning.ops.get(call)
         if op is None:
             return operands[buffer_of(call.inputs[0])]
+        read = {self.meaning.originals.get(buffer, buffer): buffer for buffer in operands}
         arrays = []
         for value in op.operands:
             tensor = tensor_of(value)
             if isinstance(value.owner, ConstantOp):
                 arrays.append(value.owner.value.array)
             else:
-                buffer = self.meaning.buffers[value]
+                buffer = read[self.meaning.buffers[value]]
                 packed = _packed(buffer, operands[buffer], tensor.size_bytes)
                 arrays.append(packed.view(NUMPY_TYPES[tensor.element]).reshape(tensor.shape))
         return _spread(buffer_of(call.output), _bytes_of(evaluate_op(op, arrays, self.profile)))

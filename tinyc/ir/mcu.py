@@ -42,6 +42,8 @@ An `input_ring` holds some rows of an input that the caller pushes one by one in
 network remembers between two pushes: how many rows it was given, and how far each call of that step has come.
 """
 COUNTER_BYTES = 4
+RECOMPUTED, AGAIN = "recomputed", "again"
+"""Attributes of buffers, with equal numbers: one that is not kept for its last reader, and one into which its rows are computed again."""
 CALL_FORMS = ("row", "reduction", "tensor", "in_place")
 
 
@@ -129,6 +131,11 @@ class BufferOp(IRDLOperation):
     def size_bytes(self) -> int:
         """Bytes that the buffer takes in the arena."""
         return self.slots.value.data * self.row_bytes.value.data
+
+    @property
+    def again(self) -> bool:
+        """Whether what it holds was computed before, and not kept."""
+        return AGAIN in self.attributes
 
     def supply(self, ids: Mapping[BufferOp, int]) -> StreamCall:
         """The caller who supplies the rows of this input, as a call that reads nothing; buffers by number."""

@@ -10,7 +10,7 @@ written over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tinyc.memory.placement import Buffer, Overlap, align_up, first_fit_offset, forbidden_differences, place
@@ -137,7 +137,7 @@ class _Search:
         members = sorted(members)
         numbers = {index: number for number, index in enumerate(members)}
         pairs = [
-            Overlap(numbers[overlap.result], numbers[overlap.source], overlap.gap)
+            replace(overlap, result=numbers[overlap.result], source=numbers[overlap.source])
             for overlap in self.overlaps
             if overlap.result in numbers and overlap.source in numbers
         ]

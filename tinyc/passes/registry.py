@@ -36,6 +36,7 @@ PASSES: dict[str, PassEntry] = {
     "eliminate-dead-code": PassEntry("tinyc.passes.eliminate_dead_code", "EliminateDeadCode", "nn"),
     "order-operators": PassEntry("tinyc.passes.order_operators", "OrderOperators", "nn"),
     "select-kernels": PassEntry("tinyc.backends.cortexm.select_kernels", "SelectKernels", "nn to mcu"),
+    "recompute-gates": PassEntry("tinyc.passes.recompute_gates", "RecomputeGates", "mcu"),
     "stream-rows": PassEntry("tinyc.passes.stream_rows", "StreamRows", "mcu"),
     "depthwise-in-place": PassEntry("tinyc.backends.cortexm.depthwise_in_place", "DepthwiseInPlace", "mcu"),
     "merge-rows": PassEntry("tinyc.backends.cortexm.merge_rows", "MergeRows", "mcu"),
@@ -46,7 +47,7 @@ PASSES: dict[str, PassEntry] = {
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),
     "plan-banks": PassEntry("tinyc.backends.cortexm.plan_banks", "PlanBanks", "mcu"),
 }
-"""In the order in which `tinyc compile` runs them; plan-banks, with --banks, in place of plan-memory."""
+"""In the order in which `tinyc compile` runs them; recompute-gates where the network would not fit without, plan-banks with --banks."""
 
 
 def all_passes() -> dict[str, PassEntry]:

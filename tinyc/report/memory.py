@@ -54,6 +54,8 @@ class CallReport:
     output: int
     in_place: bool
     """Whether the result takes the input's place in the same buffer."""
+    again: bool = False
+    """Whether the same was computed before, and not kept for want of RAM."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,11 @@ class MemoryReport:
         return buffer.offset
 
     @property
+    def recomputed_macs(self) -> int:
+        """Multiply-adds of what is computed a second time."""
+        return sum(call.macs for layer in self.layers for call in layer.calls if call.again)
+
+    @property
     def peak_layer(self) -> LayerReport:
         """The first step that needs the most."""
         return max(self.layers, key=lambda layer: layer.live_bytes)
@@ -211,6 +218,9 @@ class MemoryReport:
                 del buffer["bank"]
         if not self.banks:
             del data["banks"]
+        for call in (call for layer in data["layers"] for call in layer["calls"]):
+            if not call["again"]:
+                del call["again"]
         return data
 
 

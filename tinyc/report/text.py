@@ -41,7 +41,7 @@ def summary_lines(report: MemoryReport) -> list[str]:
     peak = report.peak_layer
     lines = [
         f"network           {printable(report.name)} on {report.target}, numerics {report.numerics}",
-        f"multiply-adds     {report.macs:,}",
+        f"multiply-adds     {report.macs:,}{_recomputed_text(report)}",
         f"RAM bytes         {ram.total_bytes:,} {_share(ram.total_bytes, report.ram_limit_bytes)}",
         f"  arena{'s' if len(report.banks) > 1 else ' '}          {ram.arena_bytes:,} ({_boundary_text(report)} included)",
         *bank_lines(report),
@@ -55,6 +55,15 @@ def summary_lines(report: MemoryReport) -> list[str]:
     ]
     approximate = approximate_text(report.approximate_layers)
     return [*lines, f"approximate       {approximate}"] if approximate else lines
+
+
+def _recomputed_text(report: MemoryReport) -> str:
+    """How much is computed twice; empty where nothing is."""
+    names = [call.name for layer in report.layers for call in layer.calls if call.again]
+    if not names:
+        return ""
+    shown = ", ".join(printable(name, 40) for name in names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
+    return f", {report.recomputed_macs:,} of them for what is computed again instead of kept: {shown}"
 
 
 def bank_lines(report: MemoryReport) -> list[str]:
