@@ -17,7 +17,7 @@ from xdsl.ir import SSAValue
 from support.network_builder import Network, NetworkBuilder, networks, random_inputs
 from tinyc.api import Compiled, Model, limited
 from tinyc.driver.pipeline import CompileOptions, pipeline
-from tinyc.errors import DoesNotFitError
+from tinyc.errors import DoesNotFitError, PassError
 from tinyc.interpreter.evaluate import evaluate
 from tinyc.interpreter.streams import evaluate_schedule
 from tinyc.ir.mcu import BufferOp, CallOp, buffer_of
@@ -181,6 +181,11 @@ def test_only_a_budget_that_nothing_else_keeps_makes_it_compute_twice() -> None:
     assert "computed again" not in report_text(least)
     assert [call["again"] for layer in small.to_json()["layers"] for call in layer["calls"] if "again" in call] == [True, True]
     assert "again" not in str(least.to_json())
+
+
+def test_streams_that_are_formed_already_are_refused() -> None:
+    with pytest.raises(PassError, match="stands before stream-rows"):
+        after(network(), f"{SELECT},stream-rows,recompute-gates")
 
 
 def test_a_budget_below_even_that_is_refused() -> None:

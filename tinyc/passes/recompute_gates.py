@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
+from tinyc.errors import PassError
 from tinyc.ir.mcu import AGAIN, RECOMPUTED, BufferOp, CallOp, StreamOp, buffer_of, number
 from tinyc.ir.schedule import Schedule, build_schedule, steps_of, views_of
 from tinyc.passes.stream_rows import StreamRows
@@ -24,12 +25,11 @@ from tinyc.passes.stream_rows import StreamRows
 class Gate:
     """Call number `reader` reads a tensor that it also needs a digest of; the calls `chain`, in order, compute the tensor again.
 
-    Calls are numbered as the steps before streams are formed. `macs` are those of the chain.
+    Calls are numbered as the steps before streams are formed.
     """
 
     reader: int
     chain: tuple[int, ...]
-    macs: int
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class RecomputeGates(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         schedule = build_schedule(op)
-        if any(len(step.calls) != 1 for step in schedule.steps):
-            return
+        if any(len(step.calls) != 1 or step.kept for step in schedule.steps):
+            raise PassError("recompute-gates expects steps of one call each; it stands before stream-rows")
         found = gates(schedule, self.input)
         if not found:
             return
@@ -89,7 +89,7 @@ def gates(schedule: Schedule, pushed_input: bool = False) -> list[Gate]:
             if access.window > 0 and value is buffer.result and any(buffer in digests.get(other, ()) for other in rest):
                 chain = _chain(calls, producers, buffer, pushed_input)
                 if chain:
-                    found.append(Gate(index, chain, sum(int(calls[number].macs.value.data) for number in chain)))
+                    found.append(Gate(index, chain))
                     break
     return found
 
