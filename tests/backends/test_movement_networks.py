@@ -91,3 +91,17 @@ def test_an_output_that_the_last_step_reads_is_not_overwritten(dtype: str, tmp_p
     outputs = run_on_host(compile_for_host(module), tmp_path, [values])
     for output, expected in zip(outputs, evaluate(module, [values], Profile.LITERT), strict=True):
         np.testing.assert_array_equal(output, expected, strict=True)
+
+
+@pytest.mark.skipif(HOST is not None, reason=HOST or "")
+def test_a_stream_whose_rows_are_all_the_same_does_without_their_numbers(tmp_path: Path) -> None:
+    # An image of one pixel made larger: every row reads the only one and goes to the only slot, and GCC warns of unused variables.
+    graph = Graph(4, (1, 1, 1, 6))
+    larger = graph.resize(graph.conv(graph.input, 40), 6, bilinear=False, half_pixel_centers=False)
+    mean = graph.op("MEAN", [larger, graph._ints([1, 2])], (1, 40), {"KeepDims": 0}, (0.05, 3))
+    module = import_tflite(graph.model([mean]), "one pixel")
+    network = compile_for_host(module)
+    assert "RESIZE_NEAREST_NEIGHBOR, MEAN" in network.files[f"{network.name}.c"]
+    values = np.random.default_rng(2).integers(-128, 128, (1, 1, 1, 6)).astype(np.int8)
+    (output,) = run_on_host(network, tmp_path, [values])
+    np.testing.assert_array_equal(output, evaluate(module, [values], Profile.LITERT)[0])

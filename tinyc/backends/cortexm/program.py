@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -132,13 +133,16 @@ class CallView:
     @property
     def uses_row(self) -> bool:
         """Whether the number of the output row occurs in the text of the call."""
-        reads = any(entry.window or (entry.rows.count > 1 and not entry.whole) for entry in self.inputs)
-        return (
-            reads
-            or self.takes_row
-            or self.output.count > 1
-            or any((entry.producer or entry.counter is not None) and not entry.whole for entry in self.inputs)
-        )
+        texts = [self.output.row("row")]
+        for entry in self.inputs:
+            if entry.producer or entry.counter is not None:
+                texts.append(entry.rows_needed)
+            if entry.window:
+                texts.append(entry.first_row)
+            elif not entry.whole and not entry.at_base:
+                texts.append(entry.rows.row(entry.first_row))
+        # Not `arenas->row`, a bank of that name.
+        return self.takes_row or any(re.search(r"(?<!>)\brow\b", text) for text in texts)
 
 
 @dataclass(frozen=True)
