@@ -17,8 +17,8 @@ from tinyc.memory.placement import Buffer, Overlap, align_up, first_fit_offset, 
 
 _ALIGNMENT = 4
 """Arenas are multiples of so many bytes."""
-_TRIAL_ATTEMPTS, _FINAL_ATTEMPTS = 10, 300
-"""Changed orders in which buffers are placed, to answer a question, and for the answer itself."""
+_TRIAL_ATTEMPTS, _FINAL_ATTEMPTS, _SINGLE_ATTEMPTS = 10, 300, 3000
+"""Changed orders in which buffers are placed: to answer a question, for the answer itself, and where a single bank must hold everything."""
 _MOST_FAVOURITES, _FAVOURITE_BUFFERS = 48, 4000
 """Buffers that are tried as the first of all, and how many buffers may be looked at for all of them."""
 
@@ -51,8 +51,11 @@ def place_in_banks(
     best = min((search.filled(key) for key in search.keys[:2]), key=search.cost)
     if search.cost(best)[0]:
         best = min((best, *(search.filled(key) for key in search.keys[2:])), key=search.cost)
-    best = search.improved(best)
-    return search.polished(best)
+    best = search.polished(search.improved(best))
+    if search.cost(best)[0]:
+        # What fits into one bank is never refused for having been spread over several.
+        best = min((best, search.crowded()), key=search.cost)
+    return best
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,14 @@ class _Search:
                 for index, offset in again.items():
                     offsets[index] = offset
         return BankPlacement(found.banks, tuple(offsets), tuple(sizes))
+
+    def crowded(self) -> BankPlacement:
+        """All buffers in the largest bank, placed as thoroughly as in a single arena."""
+        largest = max(range(len(self.capacities)), key=lambda bank: self.capacities[bank])
+        everything = list(range(len(self.buffers)))
+        offsets = self.placed(everything, self.capacities[largest], _SINGLE_ATTEMPTS)
+        sizes = [self.end(offsets) if bank == largest else 0 for bank in range(len(self.capacities))]
+        return BankPlacement((largest,) * len(everything), tuple(offsets[index] for index in everything), tuple(sizes))
 
     def bound(self, members: Sequence[int]) -> int:
         """A number of bytes below which `members` cannot be placed: their sum in the worst step, without what pairs could share at most."""
