@@ -147,10 +147,15 @@ TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
     __asm__ volatile("ldr %0, [%1, %2]" : "=r"(register) : "r"(pointer), "n"(4 * (index)) : "memory")
 /* The same from int8_t, which need not be aligned. */
 #define TINYC_LOAD_BYTES(register, pointer, index) TINYC_LOAD(register, pointer, index)
+/* The same at any byte OFFSET from int8_t. */
+#define TINYC_LOAD_AT(register, pointer, offset) \
+    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(register) : "r"(pointer), "n"(offset) : "memory")
 #define TINYC_LOAD_2(first, second, pointer, index) \
     __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=r"(first), "=r"(second) : "r"(pointer), "n"(4 * (index)) : "memory")
 #define TINYC_STORE_2(first, second, pointer, index) \
     __asm__ volatile("strd %0, %1, [%2, %3]" : : "r"(first), "r"(second), "r"(pointer), "n"(4 * (index)) : "memory")
+#define TINYC_STORE(value, pointer, index) \
+    __asm__ volatile("str %0, [%1, %2]" : : "r"(value), "r"(pointer), "n"(4 * (index)) : "memory")
 #define TINYC_EVEN_BYTES(pair, word) __asm__ volatile("sxtb16 %0, %1" : "=r"(pair) : "r"(word))
 #define TINYC_ODD_BYTES(pair, word) __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word))
 /* Hides where a pointer comes from, so that a loop that runs once stays a loop and its variables get the registers. */
@@ -208,6 +213,12 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 /* bound_to_byte(value >> SHIFT), SHIFT a constant in 1..31. */
 #define TINYC_SATURATE_SHIFTED(result, value, shift) \
     __asm__("ssat %0, #8, %1, asr %2" : "=r"(result) : "r"(value), "n"(shift))
+/* multiply_high, saturate_shifted and the pairs with fraction bits as statements in program order. */
+#define TINYC_EVEN_MASKED(pair, word, mask) __asm__ volatile("and %0, %1, %2, lsl #8" : "=r"(pair) : "r"(mask), "r"(word))
+#define TINYC_ODD_MASKED(pair, word, mask) __asm__ volatile("and %0, %1, %2" : "=r"(pair) : "r"(mask), "r"(word))
+#define TINYC_MULTIPLY_HIGH(high, a, b) __asm__ volatile("smmul %0, %1, %2" : "=r"(high) : "r"(a), "r"(b))
+#define TINYC_SATURATE(result, value, shift) \
+    __asm__ volatile("ssat %0, #8, %1, asr %2" : "=r"(result) : "r"(value), "n"(shift))
 /* pointer[OFFSET] = value, which is in the range of int8_t; OFFSET is a constant up to 4095. GCC would extend the sign of the value first,
  * move the stores of two branches behind them, and keep a pointer for each of the offsets. */
 #define TINYC_STORE_BYTE(pointer, offset, value) \
@@ -279,7 +290,9 @@ TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
 
 #define TINYC_LOAD(register, pointer, index) ((register) = (pointer)[index])
 #define TINYC_LOAD_BYTES(register, pointer, index) ((register) = tinyc_load_word((pointer) + 4 * (index)))
+#define TINYC_LOAD_AT(register, pointer, offset) ((register) = tinyc_load_word((pointer) + (offset)))
 #define TINYC_LOAD_2(first, second, pointer, index) ((first) = (pointer)[index], (second) = (pointer)[(index) + 1])
+#define TINYC_STORE(value, pointer, index) ((pointer)[index] = (uint32_t)(value))
 #define TINYC_STORE_2(first, second, pointer, index) ((pointer)[index] = (uint32_t)(first), (pointer)[(index) + 1] = (uint32_t)(second))
 #define TINYC_EVEN_BYTES(pair, word) ((pair) = tinyc_even_bytes(word))
 #define TINYC_ODD_BYTES(pair, word) ((pair) = tinyc_odd_bytes(word))
@@ -320,6 +333,10 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 }
 
 #define TINYC_SATURATE_SHIFTED(result, value, shift) ((result) = tinyc_bound_to_byte((value) >> (shift)))
+#define TINYC_EVEN_MASKED(pair, word, mask) TINYC_EVEN_FRACTIONS(pair, word, mask)
+#define TINYC_ODD_MASKED(pair, word, mask) TINYC_ODD_FRACTIONS(pair, word, mask)
+#define TINYC_MULTIPLY_HIGH(high, a, b) ((high) = tinyc_multiply_high(a, b))
+#define TINYC_SATURATE(result, value, shift) TINYC_SATURATE_SHIFTED(result, value, shift)
 #define TINYC_STORE_BYTE(pointer, offset, value) ((pointer)[offset] = (int8_t)(value))
 #define TINYC_STORE_HALF(pointer, offset, value) tinyc_store_half((pointer) + (offset), value)
 
@@ -732,6 +749,43 @@ TINYC_INLINE void tinyc_unpack_weights(const uint32_t *weights, uint32_t *pairs,
         TINYC_ODD_BYTES(odd, first);
         TINYC_EVEN_BYTES(first, first);
         TINYC_STORE_2(first, odd, pairs, 0);
+    }
+}
+
+/* The same for cores that issue two instructions a cycle: an extension goes beside a store or a load, and nothing waits. */
+#define TINYC_UNPACK_DUAL(index) \
+    TINYC_LOAD(first, weights, index); \
+    TINYC_LOAD(second, weights, (index) + 1); \
+    TINYC_EVEN_BYTES(even, first); \
+    TINYC_ODD_BYTES(odd, first); \
+    TINYC_STORE(even, pairs, 2 * (index)); \
+    TINYC_EVEN_BYTES(even, second); \
+    TINYC_STORE(odd, pairs, 2 * (index) + 1); \
+    TINYC_ODD_BYTES(odd, second); \
+    TINYC_STORE(even, pairs, 2 * (index) + 2); \
+    TINYC_STORE(odd, pairs, 2 * (index) + 3)
+
+TINYC_INLINE void tinyc_unpack_weights_dual(const uint32_t *weights, uint32_t *pairs, int32_t count)
+{
+    uint32_t first, second, even, odd;
+    for (; count >= 4; count -= 4) {
+        TINYC_UNPACK_DUAL(0);
+        TINYC_UNPACK_DUAL(2);
+        weights += 4;
+        pairs += 8;
+    }
+    if (count >= 2) {
+        TINYC_UNPACK_DUAL(0);
+        weights += 2;
+        pairs += 4;
+        count -= 2;
+    }
+    if (count != 0) {
+        TINYC_LOAD(first, weights, 0);
+        TINYC_EVEN_BYTES(even, first);
+        TINYC_ODD_BYTES(odd, first);
+        TINYC_STORE(even, pairs, 0);
+        TINYC_STORE(odd, pairs, 1);
     }
 }
 

@@ -14,7 +14,7 @@ from tinyc.driver.budgets import OPTIMIZE, Request, compile_optimized
 from tinyc.driver.check import CheckResult, check_module
 from tinyc.driver.compile import CompiledNetwork, check_fit
 from tinyc.driver.pareto import POINTS, pareto_curve
-from tinyc.driver.pipeline import CompileOptions
+from tinyc.driver.pipeline import CompileOptions, core_form
 from tinyc.driver.remedies import tried_remedies
 from tinyc.driver.write import write_build
 from tinyc.errors import UsageError, printable
@@ -113,8 +113,17 @@ class Model:
         if optimize not in OPTIMIZE:
             raise UsageError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {printable(optimize)}")
         profile = profile_of(numerics or self.default_numerics)
-        spread = parse_banks(banks, chosen) if banks is not None else ()
-        options = CompileOptions(profile, name, keep_float_io, passes, measure, planner=planner, stream_input=stream_input, banks=spread)
+        options = CompileOptions(
+            profile,
+            name,
+            keep_float_io,
+            passes,
+            measure,
+            planner=planner,
+            stream_input=stream_input,
+            banks=parse_banks(banks, chosen) if banks is not None else (),
+            core=core_form(chosen),
+        )
         request = Request(self.module, self.name, chosen, insertions, instruments)
         network = compile_optimized(request, options, optimize, progress)
         check_fit(network.report)
@@ -136,7 +145,7 @@ class Model:
         arm-none-eabi-gcc is installed. Raises UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
-        options = CompileOptions(profile_of(numerics or self.default_numerics), measure=measure)
+        options = CompileOptions(profile_of(numerics or self.default_numerics), measure=measure, core=core_form(chosen))
         return pareto_curve(Request(self.module, self.name, chosen), options, points, count, progress)
 
     def remedies(self, report: MemoryReport, *, numerics: str | None = None, stream_input: bool = False) -> tuple[Remedy, ...]:
@@ -148,7 +157,7 @@ class Model:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
         chosen = load_target(target) if isinstance(target, str) else target
         spread = parse_banks(banks, chosen) if banks is not None else ()
-        options = CompileOptions(profile_of(numerics or self.default_numerics), banks=spread)
+        options = CompileOptions(profile_of(numerics or self.default_numerics), banks=spread, core=core_form(chosen))
         return check_module(self.module, self.name, chosen, options)
 
 

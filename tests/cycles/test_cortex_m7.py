@@ -24,6 +24,11 @@ MODEL = CortexM7()
         # DSP operations only as the older of a pair.
         ("sxtb16 r0, r1\nadd r2, r3, r4", [0, 0]),
         ("add r2, r3, r4\nsxtb16 r0, r1", [0, 1]),
+        # Saturation and packing take the shifter too.
+        ("ssat r0, #8, r1, asr #3\nadd r2, r3, r4", [0, 0]),
+        ("ssat r0, #8, r1, asr #3\nadd r2, r3, r4, lsl #1", [0, 1]),
+        ("pkhbt r0, r1, r2, lsl #16\nlsl r3, r4, #2", [0, 1]),
+        ("sxtb16 r0, r1\nadd r2, r3, r4, lsl #1", [0, 0]),
         # A multiplication beside a load or an ALU operation, never beside a store.
         ("smlad r0, r1, r2, r0\nldr r3, [r4]", [0, 0]),
         ("smlad r0, r1, r2, r0\nadd r3, r4, r5", [0, 0]),

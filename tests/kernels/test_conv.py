@@ -96,9 +96,9 @@ def random_cases(seed: int, count: int) -> list[Case]:
 
 
 @pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize("seed", range(2))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path)
+@pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
+def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
+    check_on_host(random_cases(seed, 60), tmp_path, core=core)
 
 
 TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
@@ -136,13 +136,15 @@ MIXED = [mixed_case(shares_code, compact, channels) for shares_code in (False, T
 
 
 @pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-def test_channels_without_a_proof_are_exact_in_every_form_of_plain_c(tmp_path: Path) -> None:
-    check_on_host(MIXED, tmp_path)
+@pytest.mark.parametrize("core", CORES)
+def test_channels_without_a_proof_are_exact_in_every_form_of_plain_c(core: str, tmp_path: Path) -> None:
+    check_on_host(MIXED, tmp_path, core=core)
 
 
 @pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
-def test_channels_without_a_proof_are_exact_in_every_form_of_dsp_code(tmp_path: Path) -> None:
-    check_in_qemu(MIXED, tmp_path, "cortex-m4")
+@pytest.mark.parametrize("core", CORES)
+def test_channels_without_a_proof_are_exact_in_every_form_of_dsp_code(core: str, tmp_path: Path) -> None:
+    check_in_qemu(MIXED, tmp_path, core)
 
 
 def test_random_cases_cover_shared_code() -> None:

@@ -51,9 +51,9 @@ def random_cases(seed: int, count: int) -> list[Case]:
 
 
 @pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize("seed", range(2))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path)
+@pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
+def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
+    check_on_host(random_cases(seed, 60), tmp_path, core=core)
 
 
 TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, c_number
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-pedantic", "-Werror"]
@@ -221,8 +222,18 @@ def _check(result: subprocess.CompletedProcess[str], cases: Sequence[Case]) -> N
     assert result.stdout.strip() == "ALL EQUAL", f"{result.stdout[-3000:]}{names[:4000]}"
 
 
-def check_on_host(cases: Sequence[Case], folder: Path, *, sanitize: bool = True) -> None:
-    """Compiles the plain C path without a warning, runs all cases under sanitizers, asserts equality."""
+def for_core(cases: Sequence[Case], core: str) -> list[Case]:
+    """`cases` with their bodies in the form for `core`, those that have one."""
+    specs: list[Any] = [case.spec for case in cases]
+    return [
+        replace(case, spec=replace(spec, core=CoreForm(core))) if hasattr(spec, "core") else case
+        for case, spec in zip(cases, specs, strict=True)
+    ]
+
+
+def check_on_host(cases: Sequence[Case], folder: Path, *, sanitize: bool = True, core: str = "cortex-m4") -> None:
+    """Compiles the plain C path of the form for `core` without a warning, runs all cases under sanitizers, asserts equality."""
+    cases = for_core(cases, core)
     source, program = folder / "cases.c", folder / "cases"
     source.write_text(_program(cases, _HOST))
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
@@ -232,7 +243,8 @@ def check_on_host(cases: Sequence[Case], folder: Path, *, sanitize: bool = True)
 
 
 def check_in_qemu(cases: Sequence[Case], folder: Path, core: str) -> None:
-    """Compiles for `core` without a warning, runs all cases in QEMU, asserts equality and untouched guards."""
+    """Compiles for `core`, in its form, without a warning, runs all cases in QEMU, asserts equality and untouched guards."""
+    cases = for_core(cases, core)
     machine, flags = CORES[core]
     source, script, program = folder / "cases.c", folder / "link.ld", folder / "cases.elf"
     source.write_text(_program(cases, _TARGET))

@@ -22,7 +22,7 @@ from tinyc.cli.options import (
 )
 from tinyc.cli.pass_options import pass_options, take_pass_options
 from tinyc.cli.quantize_options import progress_bar, quantize_options, take_quantize_options
-from tinyc.driver.pipeline import CompileOptions, pipeline
+from tinyc.driver.pipeline import CompileOptions, core_form, pipeline
 from tinyc.errors import UsageError
 from tinyc.ir.text import print_module
 from tinyc.passes.fold_constants import profile_of
@@ -92,7 +92,8 @@ def compile_command(
     note_approximate(loaded.approximate_layers)
     if options.stop_after is not None:
         profile, spread = profile_of(numerics or loaded.default_numerics), parse_banks(banks, target) if banks is not None else ()
-        choices = CompileOptions(profile, name, keep_float_io, passes, stream_input=stream_input, banks=spread)
+        core = core_form(target)
+        choices = CompileOptions(profile, name, keep_float_io, passes, stream_input=stream_input, banks=spread, core=core)
         module = loaded.module.clone()
         run_passes(module, insert_passes(pipeline(choices), options.inserted()), options.instruments())
         click.echo(print_module(module, options.print_weights), nl=False)

@@ -59,7 +59,7 @@ _EARLY, _LATE = 1, -1
 
 
 @dataclass
-class _Pipeline:
+class Pipeline:
     """The state between instructions: cycle of the last issue, what was issued in it, and when registers are ready."""
 
     cycle: int = -1
@@ -67,6 +67,11 @@ class _Pipeline:
     group: list[Instruction] = field(default_factory=list)
     ready: dict[str, int] = field(default_factory=dict)
     loaded: set[str] = field(default_factory=set)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles so far: the number of the first one that is left for others."""
+        return max(self.cycle + 1, self.free)
 
 
 @dataclass(frozen=True)
@@ -87,23 +92,23 @@ class CortexM7:
 
     def straight_cycles(self, instructions: Sequence[Instruction]) -> int:
         """Cycles from the first issue to the one behind the last, starting with all operands ready, where nothing jumps."""
-        pipeline = _Pipeline()
+        pipeline = Pipeline()
         for instruction in instructions:
-            self._issue(pipeline, instruction)
-        return max(pipeline.cycle + 1, pipeline.free)
+            self.issue(pipeline, instruction)
+        return pipeline.cycles
 
     def following_cycles(self, before: Sequence[Instruction], instructions: Sequence[Instruction], jumped: bool) -> int:
         """Cycles that `instructions` add behind `before`; after a jump the first one begins a new pair."""
-        pipeline = _Pipeline()
+        pipeline = Pipeline()
         for instruction in before:
-            self._issue(pipeline, instruction)
-        start = max(pipeline.cycle + 1, pipeline.free)
+            self.issue(pipeline, instruction)
+        start = pipeline.cycles
         if jumped:
             pipeline.group = []
             pipeline.free = start
         for instruction in instructions:
-            self._issue(pipeline, instruction)
-        return max(pipeline.cycle + 1, pipeline.free) - start
+            self.issue(pipeline, instruction)
+        return pipeline.cycles - start
 
     def jump_cycles(self, jump: Instruction, taken: int, not_taken: int) -> int:
         """Cycles that executing `jump` adds, for that many executions: the predictor is right about the more frequent direction."""
@@ -113,15 +118,21 @@ class CortexM7:
 
     def issue_cycles(self, instructions: Sequence[Instruction]) -> list[int]:
         """In which cycle each instruction is issued, for straight code."""
-        pipeline = _Pipeline()
-        return [self._issue(pipeline, instruction) for instruction in instructions]
+        pipeline = Pipeline()
+        return [self.issue(pipeline, instruction) for instruction in instructions]
 
-    def _issue(self, pipeline: _Pipeline, instruction: Instruction) -> int:
-        rule = _rule_of(instruction)
+    def next_cycle(self, pipeline: Pipeline, instruction: Instruction) -> int:
+        """In which cycle `instruction` would be issued, were it the next one."""
         earliest = max(pipeline.free, self._operands_ready(pipeline, instruction))
-        together = earliest <= pipeline.cycle and self._pairs(pipeline.group, instruction, rule)
-        cycle = pipeline.cycle if together else max(earliest, pipeline.cycle + 1)
-        if not together:
+        if earliest <= pipeline.cycle and self._pairs(pipeline.group, instruction, _rule_of(instruction)):
+            return pipeline.cycle
+        return max(earliest, pipeline.cycle + 1)
+
+    def issue(self, pipeline: Pipeline, instruction: Instruction) -> int:
+        """Issues the next instruction; returns the cycle."""
+        rule = _rule_of(instruction)
+        cycle = self.next_cycle(pipeline, instruction)
+        if cycle > pipeline.cycle:
             pipeline.group = []
         pipeline.group.append(instruction)
         pipeline.cycle = cycle
@@ -136,7 +147,13 @@ class CortexM7:
             pipeline.loaded |= instruction.writes
         return cycle
 
-    def _operands_ready(self, pipeline: _Pipeline, instruction: Instruction) -> int:
+    def result_latency(self, maker: Instruction, user: Instruction) -> int:
+        """Cycles from the issue of `maker` to that of `user`, which reads a register that it writes, where nothing else delays them."""
+        pipeline = Pipeline()
+        self.issue(pipeline, maker)
+        return max(0, self._operands_ready(pipeline, user))
+
+    def _operands_ready(self, pipeline: Pipeline, instruction: Instruction) -> int:
         """The first cycle in which all operands are ready; what nothing before has made is ready at once."""
         late = 3 * _LATE if instruction.kind is Kind.FLOAT_MAC else _LATE
         needs = [(instruction.reads, 0), (instruction.address_reads | instruction.shifted_reads, _EARLY)]
@@ -171,8 +188,9 @@ def _rule_of(instruction: Instruction) -> Rule:
         cycles = max(1, (instruction.words + 1) // 2)
         return _rule(cycles, alone=True, busy=cycles)
     rule = _RULES[instruction.kind]
-    if instruction.kind is Kind.SIMD and instruction.mnemonic.split(".")[0] in _SATURATING:
-        return _SATURATION
+    if instruction.kind is Kind.SIMD:
+        saturates = instruction.mnemonic.split(".")[0] in _SATURATING
+        return _SIMD_RULES[saturates, bool(instruction.shifted_reads)]
     if instruction.kind is Kind.LOAD and instruction.mnemonic.startswith(_SLOW_LOADS):
         return _SLOW_LOAD
     if instruction.kind is Kind.FLOAT_MOVE and instruction.words > 1:
@@ -180,7 +198,12 @@ def _rule_of(instruction: Instruction) -> Rule:
     return rule
 
 
-_SATURATION: Final = _rule(2, "simd", first_only=True)
+_SIMD_RULES: Final = {
+    (saturates, shifts): _rule(2 if saturates else 1, "simd", *(["shifter"] if shifts else []), first_only=True)
+    for saturates in (False, True)
+    for shifts in (False, True)
+}
+"""By whether the operation saturates, and whether an operand passes the shifter."""
 _SLOW_LOAD: Final = _rule(2, "load")
 _PAIR_MOVE: Final = _rule(3, "float move", alone=True)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from xdsl.passes import ModulePass
 
+from tinyc.backends.cortexm.order_instructions import CORE_FORMS, OrderInstructions
 from tinyc.backends.cortexm.share_code import ShareCode
 from tinyc.backends.cortexm.size_im2col import SizeIm2col
 from tinyc.backends.cortexm.widen_weights import WidenWeights
@@ -13,6 +14,7 @@ from tinyc.errors import UsageError
 from tinyc.numerics.profile import Profile
 from tinyc.passes.plan_memory import PlanMemory
 from tinyc.passes.registry import parse_passes
+from tinyc.targets import Target
 from tinyc.targets.banks import BankBudget
 
 
@@ -42,6 +44,13 @@ class CompileOptions:
     """RAM banks to spread the buffers over, the fastest first; without any there is one arena."""
     recompute: bool = False
     """Whether tensors are computed twice where that lowers the peak."""
+    core: str = OrderInstructions.core
+    """The core whose order of instructions kernels get."""
+
+
+def core_form(target: Target) -> str:
+    """The `core` of options for `target`."""
+    return target.core.name if target.core.name in CORE_FORMS else OrderInstructions.core
 
 
 def default_pipeline(options: CompileOptions) -> str:
@@ -54,6 +63,7 @@ def default_pipeline(options: CompileOptions) -> str:
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
     # More scratch than usual is also for the transformed inputs of Winograd's filtering.
     widening += [f"slack={options.slack}"] if options.slack > SizeIm2col.slack else []
+    ordering = [f"order-instructions{{core={options.core}}}"] if options.core != OrderInstructions.core else []
     passes = [
         *strip,
         f"fold-constants{{numerics={profile}}}",
@@ -69,6 +79,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "depthwise-in-place",
         "merge-rows",
         "plane-rings",
+        *ordering,
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
         f"share-code{{gain={options.gain}}}" if options.gain != ShareCode.gain else "share-code",

@@ -41,6 +41,7 @@ PASSES: dict[str, PassEntry] = {
     "depthwise-in-place": PassEntry("tinyc.backends.cortexm.depthwise_in_place", "DepthwiseInPlace", "mcu"),
     "merge-rows": PassEntry("tinyc.backends.cortexm.merge_rows", "MergeRows", "mcu"),
     "plane-rings": PassEntry("tinyc.backends.cortexm.plane_rings", "PlaneRings", "mcu"),
+    "order-instructions": PassEntry("tinyc.backends.cortexm.order_instructions", "OrderInstructions", "mcu"),
     "size-im2col": PassEntry("tinyc.backends.cortexm.size_im2col", "SizeIm2col", "mcu"),
     "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
     "share-code": PassEntry("tinyc.backends.cortexm.share_code", "ShareCode", "mcu"),

@@ -31,6 +31,8 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from tinyc.backends.cortexm.kernels.statements import ordered
+
 
 class Form(Enum):
     """How a body is called; see the module's text."""
@@ -120,7 +122,7 @@ class KernelSpec(ABC):
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tinyc.backends.cortexm", "templates"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -128,6 +130,8 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["ordered"] = ordered
+    return environment
 
 
 def render(template: str, **values: object) -> str:

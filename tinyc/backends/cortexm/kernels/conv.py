@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.numerics.requantize import ChannelRequantization
 
 _UNROLLED_AT_MOST = 16
@@ -25,6 +26,8 @@ _NARROW_STEP, _WIDE_STEP = {1: 6, 2: 8, 3: 11, 4: 13}, {1: 4, 2: 6, 3: 9, 4: 11}
 """Instructions of one step by the columns of a tile, with weights that are still to be unpacked and with int16 weights."""
 _TILE_CONSTANTS, _UNPACKING = 20, 25
 """Further instructions of a tile, and of unpacking the weights of two channels, besides what grows with the pairs."""
+_TEMPORARIES = {1: (4, 4), 2: (4, 4), 3: (2, 4), 4: (2, 2)}
+"""Registers for weights and for values of patches by the columns of a tile, beside two accumulators a column and two pointers."""
 
 TILE_COLUMNS = 4
 """Columns whose accumulators fit the registers."""
@@ -67,6 +70,7 @@ class ConvSpec(KernelSpec):
     """Columns of padding before the first output column of a plane's row."""
     shares_code: bool = False
     """Whether sizes are arguments of the function that computes all channels of several tiles, so that other layers can share it."""
+    core: CoreForm = CoreForm.CORTEX_M4
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -212,6 +216,14 @@ class ConvSpec(KernelSpec):
             return [(count, 1)]
         exact = next((steps for steps in _LOOP_STEPS if count % steps == 0), None)
         return [(exact, count // exact)] if exact else [(8, count // 8), (count % 8, 1)]
+
+    def temporaries(self, columns: int) -> tuple[list[str], list[str]]:
+        """Variables for weights and for values of patches, in the form for Cortex-M7: as many as there are registers left over."""
+        longest = max(steps for steps, _ in self.loops)
+        weights, values = _TEMPORARIES[columns]
+        return [f"w{number}" for number in range(min(weights, 2 * longest))], [
+            f"x{number}" for number in range(min(values, columns * longest))
+        ]
 
     @property
     def estimated_gathering(self) -> int:

@@ -9,7 +9,7 @@ convolution before it has stored its outputs there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
 from tinyc.backends.cortexm.kernels.depthwise_tile import Tile, WeightLayout, plan_tile, weight_layout
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.numerics.requantize import ChannelRequantization
 
 _TILE_OUTPUTS = 4
@@ -42,6 +43,7 @@ class _Depthwise(KernelSpec):
     dilation_width: int = 1
     pad_left: int = 0
     together: int = 4
+    core: CoreForm = field(default=CoreForm.CORTEX_M4, kw_only=True)
 
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
 

@@ -7,7 +7,7 @@ SMLAD. The words of four outputs lie side by side in the table. `FullyConnectedS
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.numerics.requantize import ChannelRequantization
 
 _GROUP = 4
@@ -28,6 +29,7 @@ class _FullyConnected(KernelSpec):
     output_stage: OutputStage
     outputs: int
     input_zero_point: int
+    core: CoreForm = field(default=CoreForm.CORTEX_M4, kw_only=True)
 
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
 

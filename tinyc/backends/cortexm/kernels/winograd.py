@@ -24,6 +24,7 @@ import numpy.typing as npt
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, render
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 
 KERNEL = 3
 GROUP_COLUMNS, GROUP_CHANNELS = 4, 4
@@ -50,6 +51,7 @@ class WinogradSpec(KernelSpec):
     input_zero_point: int
     pad_left: int = 0
     output_rows: int = 1
+    core: CoreForm = CoreForm.CORTEX_M4
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -155,7 +157,7 @@ def winograd_spec(spec: ConvSpec, output_rows: int) -> WinogradSpec | None:
     if not plain or spec.input_channels % 4 or spec.output_channels % GROUP_CHANNELS or spec.plane_words:
         return None
     sizes = (spec.input_width, spec.input_channels, spec.output_width, spec.output_channels)
-    return WinogradSpec(spec.output_stage, *sizes, spec.input_zero_point, spec.pad_left, output_rows)
+    return WinogradSpec(spec.output_stage, *sizes, spec.input_zero_point, spec.pad_left, output_rows, spec.core)
 
 
 def sums_fit(weights: npt.NDArray[np.int8], output_rows: int) -> bool:
