@@ -17,14 +17,15 @@ Peers = dict[str, dict[str, PeerFigures]]
 
 COMMAND = "python benchmarks/models.py --all"
 _FULL_HEADING = (
-    "network | core | numerics | instructions | per MAC | arena | lower bound | stack | RAM | weights | code | flash image | inputs equal"
+    "network | core | numerics | instructions | per MAC | est. cycles | per MAC | arena | lower bound | stack | RAM | weights | code"
+    " | flash image | inputs equal"
 )
 _RATIO_HEADING = (
     "network | core | numerics | instructions, TFLM | ours / TFLM | RAM, TFLM | ours / TFLM"
     " | instructions, TinyEngine | ours / TinyEngine | RAM, TinyEngine | ours / TinyEngine"
 )
 _README_HEADING = (
-    "network | multiply-adds | RAM | flash | instructions | RAM, TFLM | flash, TFLM | instructions, TFLM"
+    "network | multiply-adds | RAM | flash | instructions | est. cycles | RAM, TFLM | flash, TFLM | instructions, TFLM"
     " | RAM, TinyEngine | instructions, TinyEngine"
 )
 
@@ -40,8 +41,9 @@ def full_rows(measurements: Sequence[Measurement]) -> list[str]:
         taken = m.figures
         rows.append(
             table_row(
-                *(m.network, m.core.upper(), m.numerics, taken.instructions, f"{taken.instructions / taken.macs:.2f}", taken.arena),
-                *(taken.lower_bound, taken.stack, taken.ram, taken.weights, taken.code, taken.image, m.samples),
+                *(m.network, m.core.upper(), m.numerics, taken.instructions, f"{taken.instructions / taken.macs:.2f}"),
+                *(m.estimated_cycles, f"{m.estimated_cycles / taken.macs:.2f}", taken.arena, taken.lower_bound, taken.stack, taken.ram),
+                *(taken.weights, taken.code, taken.image, m.samples),
             )
         )
     return rows
@@ -70,7 +72,7 @@ def readme_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
         if (m.core, m.numerics) != ("m7", "litert"):
             continue
         tflm, tinyengine = (peers.get(tool, {}).get(m.network) for tool in ("tflm", "tinyengine"))
-        cells: list[object] = [m.network, m.figures.macs, m.figures.ram, m.figures.image, m.figures.instructions]
+        cells: list[object] = [m.network, m.figures.macs, m.figures.ram, m.figures.image, m.figures.instructions, m.estimated_cycles]
         cells += [tflm.ram, tflm.flash, tflm.instructions["m7"]] if tflm else [None] * 3
         cells += [tinyengine.ram, tinyengine.instructions["m7"]] if tinyengine else [None] * 2
         rows.append(table_row(*cells))

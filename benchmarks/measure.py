@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from cases import Array, Case
@@ -16,6 +18,7 @@ from tinyc.numerics.profile import Profile
 from tinyc.numerics.quantization import dequantization_plan
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
+from tinyc.profile.profile import profile_build
 from tinyc.targets import load_target
 
 CORES = {"m4": "cortex-m4", "m7": "cortex-m7"}
@@ -30,6 +33,8 @@ class Measurement:
     network: str
     core: str
     samples: int
+    estimated_cycles: int
+    """Of the first input, by the core's model (docs/profile.md)."""
     compile_seconds: float
     """Wall-clock time of load and compile on this machine; printed, never recorded."""
 
@@ -60,7 +65,17 @@ def measure(case: Case, core: str, numerics: str, samples: int, stream_input: bo
     differing = int(np.count_nonzero(found != expected))
     if found.shape != expected.shape or differing:
         raise MismatchError(f"{case.name}, {core}, {numerics}: {differing} of {expected.size} output values differ from the reference")
-    return Measurement(measured.figures, case.name, core, len(expected), seconds)
+    cycles = _estimated_cycles(compiled, inputs[:1], measured.figures.instructions)
+    return Measurement(measured.figures, case.name, core, len(expected), cycles, seconds)
+
+
+def _estimated_cycles(compiled: tinyc.Compiled, inputs: Array, instructions: int) -> int:
+    """Estimated cycles of one inference. Raises MismatchError where another number of instructions ran than in QEMU."""
+    with tempfile.TemporaryDirectory(prefix="tinyc-benchmark-") as folder:
+        report = profile_build(compiled.write(Path(folder) / "build"), {"input_0": inputs})
+    if report.instructions != instructions:
+        raise MismatchError(f"{compiled.name}: {instructions} instructions in QEMU, {report.instructions} in the profile")
+    return report.estimated_cycles
 
 
 def _interpreted(case: Case, inputs: Array, numerics: str) -> Array:

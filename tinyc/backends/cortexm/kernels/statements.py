@@ -176,3 +176,5 @@ _MAKERS: Final[Mapping[str, Callable[..., Instruction]]] = {
     "ADD": _add,
     "SUBTRACT": _add,
 }
+KNOWN: Final = frozenset(_MAKERS)
+"""Names of the statements that `ordered` takes, besides accesses to two words."""
