@@ -24,9 +24,10 @@ class Measured:
     stack_bytes: int
 
 
-def measure(files: Mapping[str, str], name: str, entry: str, target: Target) -> Measured | None:
+def measure(files: Mapping[str, str], name: str, entry: str, target: Target, optimization: str) -> Measured | None:
     """Compiles NAME.c for `target` and reads section sizes and stack use of `entry`; None where arm-none-eabi-gcc is not installed.
 
+    `optimization` is the compiler's flag.
     Raises ToolError where the compiler is there but refuses the code.
     """
     try:
@@ -38,11 +39,15 @@ def measure(files: Mapping[str, str], name: str, entry: str, target: Target) -> 
             if file.endswith((".c", ".h")) and file != f"{name}_weights.c":
                 (Path(folder) / file).write_text(text, encoding="utf-8")
         source = Path(folder) / f"{name}.c"
-        flags = [*OPTIMISATION_FLAGS, "-fstack-usage", "-fcallgraph-info=su"]
+        flags = [*OPTIMISATION_FLAGS, optimization, "-fstack-usage", "-fcallgraph-info=su"]
         (built,) = gcc.compile([source], Path(folder) / "objects", target.gcc_flags, flags)
         (size,) = gcc.sizes([built])
-        graph = next((Path(folder) / "objects").glob("*.ci"), None)
-        stack = deepest_stack(graph.read_text(encoding="utf-8"), entry) if graph else 0
+        graph = _call_graph(Path(folder) / "objects")
+        if has_folded(graph):
+            # Without folding the same code, function for function, and a graph that knows all of them.
+            gcc.compile([source], Path(folder) / "unfolded", target.gcc_flags, [*flags, "-fno-ipa-icf"])
+            graph = _call_graph(Path(folder) / "unfolded")
+        stack = deepest_stack(graph, entry) if graph else 0
     return Measured(size.text + size.rodata, size.data + size.bss, stack)
 
 
@@ -51,6 +56,17 @@ LIBRARY_FRAME_BYTES = 32
 
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \((?:static|dynamic|dynamic,bounded)\)')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
+
+
+def _call_graph(folder: Path) -> str:
+    found = next(folder.glob("*.ci"), None)
+    return found.read_text(encoding="utf-8") if found is not None else ""
+
+
+def has_folded(graph: str) -> bool:
+    """Whether a function of the file itself is called that has no frame: gcc has folded it into another one with the same code."""
+    frames = {_plain(title) for title, _ in _NODE.findall(graph)}
+    return any(":" in target and _plain(target) not in frames for _, target in _EDGE.findall(graph))
 
 
 def deepest_stack(graph: str, root: str) -> int:

@@ -14,6 +14,7 @@ from tinyc.errors import ModelError, printable
 from tinyc.numerics.profile import Profile
 from tinyc.runners.base import DTYPES
 from tinyc.targets import CORES
+from tinyc.toolchains.gcc_arm import FAST, SMALL
 
 REPORT_FILE: Final = "report.json"
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -84,6 +85,8 @@ class BuildDescription:
     arenas: tuple[ArenaRegion, ...]
     inputs: tuple[TensorRegion, ...]
     outputs: tuple[TensorRegion, ...]
+    optimization: str = FAST
+    """The compiler's flag."""
 
     @property
     def arena_bytes(self) -> int:
@@ -145,6 +148,7 @@ def read_description(build_dir: Path) -> BuildDescription:
         target_name=reader.text(target, "name"),
         core=core,
         gcc_flags=reader.flags(target),
+        optimization=reader.optimization(top),
         sources=reader.sources(top, build_dir),
         arenas=arenas,
         inputs=reader.inputs(top, arenas),
@@ -189,6 +193,12 @@ class _Reader:
         if not isinstance(flags, list) or not all(isinstance(flag, str) and CORE_FLAG.fullmatch(flag) for flag in flags):
             raise self.wrong("`target.gcc_flags` must be an array of -mcpu=, -mthumb, -mfpu= and -mfloat-abi= flags", flags)
         return tuple(flags)
+
+    def optimization(self, top: dict[str, Any]) -> str:
+        flag = top.get("optimization", FAST)
+        if flag not in (FAST, SMALL):
+            raise self.wrong(f"`optimization` must be {FAST} or {SMALL}", flag)
+        return str(flag)
 
     def sources(self, top: dict[str, Any], build_dir: Path) -> tuple[Path, ...]:
         paths = []

@@ -93,7 +93,7 @@ def build_program(
     Raises ToolError where the compiler fails, RegionOverflowError where the program is larger than `memory`.
     """
     script_text = linker_script(memory, stack_bytes)
-    flags = [*DEFAULT_FLAGS, *definitions]
+    flags = [*DEFAULT_FLAGS, description.optimization, *definitions]
     identity = [toolchain.name, toolchain.place, toolchain.version()]
     program = write_harness(description, work_dir, runtime_sources, [*identity, *description.gcc_flags, *flags, script_text])
     elf = work_dir / ELF_FILE

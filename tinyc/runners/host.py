@@ -64,7 +64,7 @@ def _build_program(description: BuildDescription, compiler: NativeCompiler, work
     if sanitize and compiler.is_zig:
         raise ToolError("zig has no AddressSanitizer; --sanitize needs gcc or clang: on Debian or Ubuntu install the package gcc")
     sanitizers = SANITIZERS if sanitize else ()
-    flags, link_flags = (*FLAGS, *sanitizers), (*LINK_FLAGS, *sanitizers)
+    flags, link_flags = (*FLAGS, description.optimization, *sanitizers), (*LINK_FLAGS, *sanitizers)
     program = write_harness(description, work_dir, RUNTIME_SOURCES, [*compiler.command, compiler.version(), *flags, *link_flags])
     path = work_dir / PROGRAM_FILE
     if not is_current(work_dir, program, path):

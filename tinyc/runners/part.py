@@ -55,7 +55,7 @@ def link_for_part(build_dir: Path, target: Target, work_dir: Path | None = None,
     memory = part_memory(target, description.arenas)
     script.write_text(linker_script(memory, stack_bytes), encoding="utf-8")
     include = f"-I{description.directory.resolve()}"
-    network = gcc.compile(description.sources, folder / "objects", target.gcc_flags, [*DEFAULT_FLAGS, include])
+    network = gcc.compile(description.sources, folder / "objects", target.gcc_flags, [*DEFAULT_FLAGS, description.optimization, include])
     around = gcc.compile(
         [main, runtime_directory() / "startup" / "startup.c"], folder / "startup", target.gcc_flags, [*DEFAULT_FLAGS, include]
     )

@@ -13,7 +13,9 @@ from typing import Final
 from tinyc.errors import DoesNotFitError, ToolError
 from tinyc.toolchains.process import execute, find_tool, first_error_lines, run_tool
 
-OPTIMISATION_FLAGS: Final = ("-O2", "-std=c99", "-ffunction-sections", "-fdata-sections")
+FAST, SMALL = "-O2", "-Os"
+"""What a compiler is asked for: speed, or little code."""
+OPTIMISATION_FLAGS: Final = (FAST, "-std=c99", "-ffunction-sections", "-fdata-sections")
 WARNING_FLAGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-pedantic")
 DEFAULT_FLAGS: Final = (*OPTIMISATION_FLAGS, *WARNING_FLAGS)
 

@@ -114,6 +114,8 @@ class EmitOptions:
     numerics: str
     model_sha256: str
     core_flags: tuple[str, ...]
+    optimization: str = "-O2"
+    """The compiler's flag."""
 
 
 def emit_files(module: ModuleOp, regions: Sequence[Region], arena_bytes: int, options: EmitOptions) -> dict[str, str]:
@@ -131,7 +133,7 @@ def emit_files(module: ModuleOp, regions: Sequence[Region], arena_bytes: int, op
         f"{options.prefix}_weights.c": render(
             "weights.c.j2", **common, lengths=lengths, initialisers=[initialiser(array) for array in arrays]
         ),
-        "CMakeLists.txt": render("CMakeLists.txt.j2", **common, core_flags=options.core_flags),
+        "CMakeLists.txt": render("CMakeLists.txt.j2", **common, core_flags=options.core_flags, optimization=options.optimization),
     }
     return files | runtime_headers(program)
 

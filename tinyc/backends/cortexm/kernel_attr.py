@@ -22,6 +22,7 @@ _MODULES = (
     "tinyc.backends.cortexm.kernels.add",
     "tinyc.backends.cortexm.kernels.average_pool",
     "tinyc.backends.cortexm.kernels.blocks",
+    "tinyc.backends.cortexm.kernels.compact",
     "tinyc.backends.cortexm.kernels.concat",
     "tinyc.backends.cortexm.kernels.conv",
     "tinyc.backends.cortexm.kernels.copy",
