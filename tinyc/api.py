@@ -23,9 +23,11 @@ from tinyc.numerics.profile import Profile
 from tinyc.passes.channels_last import BOUNDARIES, ChannelsLast
 from tinyc.passes.fold_constants import profile_of
 from tinyc.passes.manager import Instruments, run_passes
+from tinyc.passes.pins import parse_pins
 from tinyc.passes.plan_memory import SOLVERS
 from tinyc.passes.registry import Insertion
 from tinyc.quantize.options import Progress, QuantizeOptions, no_progress
+from tinyc.report.choices import Explanation
 from tinyc.report.curve import Curve
 from tinyc.report.memory import MemoryReport, Remedy
 from tinyc.report.text import report_text
@@ -55,6 +57,11 @@ class Compiled:
     def report(self) -> MemoryReport:
         """What the network needs, as data."""
         return self.network.report
+
+    @property
+    def explanation(self) -> Explanation:
+        """What was chosen for each layer, among what, and why."""
+        return self.network.explanation
 
     def memory_report(self) -> str:
         """The memory report as text."""
@@ -96,6 +103,7 @@ class Model:
         planner: str = SOLVERS[0],
         stream_input: bool = False,
         banks: str | None = None,
+        pins: Sequence[str] = (),
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
         progress: Progress = no_progress,
@@ -104,9 +112,10 @@ class Model:
 
         `numerics` is litert, tflm or onnxruntime, by default `default_numerics`; `name` the prefix of all C names; `passes` replaces the
         pipeline; `measure` asks the target's compiler, if installed, for code and stack bytes; `optimize` is ram (the least RAM),
-        speed (the fewest instructions that the target's RAM allows, by an estimate) or balanced (hardly more than the least RAM, for most
-        of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact (tinyc[exact]); with
-        `stream_input` the C takes its input row by row and keeps no more rows of it than it needs; `banks` spreads the buffers over RAM
+        speed (the fewest instructions that the target's RAM allows, by an estimate), size (the least code) or balanced (hardly more than
+        the least RAM, for most of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact
+        (tinyc[exact]); with `stream_input` the C takes its input row by row and keeps no more rows of it than it needs; `pins` are choices
+        about single layers, such as conv2d_3:weights=int16, by the names in `Compiled.explanation`; `banks` spreads the buffers over RAM
         banks, see parse_banks. Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
@@ -123,6 +132,7 @@ class Model:
             stream_input=stream_input,
             banks=parse_banks(banks, chosen) if banks is not None else (),
             core=core_form(chosen),
+            pins=parse_pins(pins),
         )
         request = Request(self.module, self.name, chosen, insertions, instruments)
         network = compile_optimized(request, options, optimize, progress)
@@ -153,11 +163,15 @@ class Model:
         options = CompileOptions(profile_of(numerics or self.default_numerics), stream_input=stream_input)
         return tried_remedies(self.module, options, report)
 
-    def check(self, target: str | Target = "cortex-m7", *, numerics: str | None = None, banks: str | None = None) -> CheckResult:
+    def check(
+        self, target: str | Target = "cortex-m7", *, numerics: str | None = None, banks: str | None = None, pins: Sequence[str] = ()
+    ) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
         chosen = load_target(target) if isinstance(target, str) else target
         spread = parse_banks(banks, chosen) if banks is not None else ()
-        options = CompileOptions(profile_of(numerics or self.default_numerics), banks=spread, core=core_form(chosen))
+        options = CompileOptions(
+            profile_of(numerics or self.default_numerics), banks=spread, core=core_form(chosen), pins=parse_pins(pins)
+        )
         return check_module(self.module, self.name, chosen, options)
 
 

@@ -7,9 +7,19 @@ from pathlib import Path
 import click
 
 from tinyc.api import find_target, load
-from tinyc.cli.options import banks_option, note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import (
+    banks_option,
+    explain_options,
+    note_approximate,
+    numerics_option,
+    onnx_options,
+    parse_shapes,
+    print_explanation,
+    read_pins,
+    target_options,
+)
 from tinyc.driver.check import CheckResult, grouped
-from tinyc.errors import DoesNotFitError, UnsupportedError, printable
+from tinyc.errors import DoesNotFitError, UnsupportedError, UsageError, printable
 from tinyc.report.text import summary_lines
 
 _LINES = 12
@@ -23,6 +33,7 @@ _NAMES = 3
 @numerics_option
 @onnx_options
 @banks_option
+@explain_options
 @click.pass_context
 def check_command(
     context: click.Context,
@@ -34,20 +45,29 @@ def check_command(
     layout: str,
     approximate: bool,
     banks: str | None,
+    explain: bool,
+    as_json: bool,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
 ) -> None:
     """Say whether MODEL is supported, and what it needs on the target, without writing anything.
 
     Exit code 1 where something is not supported, 3 where the network does not fit.
     """
+    if as_json and not explain:
+        raise UsageError("--json prints what --explain has to say: give --explain too")
     target = find_target(target_name, target_file)
     try:
         loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
-        result = loaded.check(target, numerics=numerics, banks=banks)
+        result = loaded.check(target, numerics=numerics, banks=banks, pins=read_pins(pins, pin_file))
     except UnsupportedError as error:
         click.echo("\n".join(refusal_lines(error)))
         context.exit(error.exit_code)
     note_approximate(loaded.approximate_layers)
-    click.echo("\n".join(result_lines(result)))
+    click.echo("\n".join(result_lines(result)), err=as_json)
+    if explain:
+        click.echo("", err=as_json)
+        print_explanation(result.explanation, as_json)
     if result.problem is not None:
         context.exit(DoesNotFitError.exit_code)
 

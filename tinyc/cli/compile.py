@@ -13,10 +13,13 @@ from tinyc.cli.options import (
     approximate_option,
     banks_option,
     budget_options,
+    explain_options,
     layout_option,
     note_approximate,
     numerics_option,
     parse_shapes,
+    print_explanation,
+    read_pins,
     stream_input_option,
     target_options,
 )
@@ -54,6 +57,7 @@ from tinyc.targets.banks import parse_banks
     help="What places the buffers; exact proves the optimum, with OR-Tools.",
 )
 @click.option("--no-measure", is_flag=True, help="Do not ask arm-none-eabi-gcc for code and stack bytes.")
+@explain_options
 @click.option("--calibration", type=click.Path(path_type=Path), help="Quantise the float ONNX model with this npz archive of inputs first.")
 @quantize_options
 @pass_options
@@ -76,6 +80,10 @@ def compile_command(
     passes: str | None,
     planner: str,
     no_measure: bool,
+    explain: bool,
+    as_json: bool,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
     calibration: Path | None,
     **arguments: Any,
 ) -> None:
@@ -86,6 +94,8 @@ def compile_command(
     """
     if banks is not None and ram_bytes is not None:
         raise UsageError("--banks says how much RAM there is, bank by bank; leave --ram out")
+    if as_json and not explain:
+        raise UsageError("--json prints what --explain has to say: give --explain too")
     target = limited(find_target(target_name, target_file), ram_bytes, flash_bytes)
     options = take_pass_options(arguments)
     loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout, approximate)
@@ -110,6 +120,7 @@ def compile_command(
             planner=planner,
             stream_input=stream_input,
             banks=banks,
+            pins=read_pins(pins, pin_file),
             insertions=options.inserted(),
             instruments=options.instruments(),
             progress=progress,
@@ -117,8 +128,11 @@ def compile_command(
     if options.timing:
         click.echo(timing_table(compiled.network.pass_times), err=True, nl=False)
     compiled.write(folder)
-    click.echo("\n".join(summary_lines(compiled.report)))
-    click.echo(f"written           {folder}")
+    click.echo("\n".join(summary_lines(compiled.report)), err=as_json)
+    click.echo(f"written           {folder}", err=as_json)
+    if explain:
+        click.echo("", err=as_json)
+        print_explanation(compiled.explanation, as_json)
 
 
 def _load(

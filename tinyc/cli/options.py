@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tinyc.errors import UsageError, printable
+from tinyc.report.choices import Explanation, explanation_json, explanation_text
 from tinyc.report.text import approximate_text
 
 Decorated = Callable[..., Any]
@@ -112,12 +113,44 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         return int(digits) * factor
 
 
+def explain_options(command: Decorated) -> Decorated:
+    """`--explain`, `--json`, `--pin` and `--pin-file`."""
+    for option in (
+        click.option("--explain", is_flag=True, help="Print what was chosen for each layer, the alternatives with their costs, and why."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="With --explain: one JSON object on standard output, all else on standard error."
+        ),
+        click.option("--pin", "pins", metavar="LAYER:CHOICE=VALUE", multiple=True, help="Make a choice that --explain prints; repeatable."),
+        click.option("--pin-file", type=click.Path(path_type=Path), help="Text file with a pin a line; # begins a comment."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_pins(pins: Sequence[str], pin_file: Path | None) -> tuple[str, ...]:
+    """The pins of the command line and of a file. Raises UsageError where the file cannot be read."""
+    if pin_file is None:
+        return tuple(pins)
+    try:
+        lines = pin_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"cannot read the pins in {printable(pin_file)}: {reason}") from error
+    stripped = (line.partition("#")[0].strip() for line in lines)
+    return (*(line for line in stripped if line), *pins)
+
+
+def print_explanation(explanation: Explanation, as_json: bool) -> None:
+    """Prints what was chosen."""
+    click.echo(explanation_json(explanation) if as_json else explanation_text(explanation), nl=False)
+
+
 def budget_options(command: Decorated) -> Decorated:
     """`--ram`, `--flash` and `--optimize`."""
     command = click.option(
         "--optimize",
-        type=click.Choice(["speed", "ram", "balanced"]),
-        help="The fewest instructions that the RAM allows, the least RAM, or hardly more RAM for most of the speed.  "
+        type=click.Choice(["speed", "ram", "balanced", "size"]),
+        help="The fewest instructions that the RAM allows, the least RAM, hardly more RAM for most of the speed, or the least code.  "
         "[default: speed with --ram, otherwise balanced]",
     )(command)
     command = click.option("--flash", "flash_bytes", type=Size(), help="Flash that the network may use; default: the target's.")(command)

@@ -19,7 +19,7 @@ from tinyc.passes.registry import Insertion
 from tinyc.quantize.options import Progress
 from tinyc.targets import Target
 
-OPTIMIZE = ("balanced", "ram", "speed")
+OPTIMIZE = ("balanced", "ram", "speed", "size")
 """What a user can ask for; the first is the default."""
 
 
@@ -41,9 +41,9 @@ class Request:
 def compile_optimized(request: Request, options: CompileOptions, optimize: str, progress: Progress) -> CompiledNetwork:
     """The first schedule that fits the target, in the order that `optimize` (one of OPTIMIZE) asks for; otherwise the last one tried.
 
-    `ram` and `balanced` know their schedule; `balanced` turns to the least RAM where it does not fit. Where even that does not, tensors are
-    computed twice if the network has such a place. `speed` tries what `explore` finds,
-    the fastest first. A pipeline of the user's own is taken as it is.
+    `ram`, `balanced` and `size` know their schedule; the last two turn to the least RAM where it does not fit. Where even that does not,
+    tensors are computed twice if the network has such a place. `speed` tries what `explore` finds, the fastest first. A pipeline of the
+    user's own is taken as it is.
     """
     if options.passes is not None:
         return request.compile(options)
@@ -93,6 +93,9 @@ def _choices(request: Request, options: CompileOptions, optimize: str, progress:
         # Schedules of larger arenas cannot fit, whatever the stack takes.
         found = explore(Kernels.of(request.module, options, request.insertions), progress)
         yield from (trial.options for trial in reversed(found) if limit is None or trial.arena_bytes <= limit)
+    if optimize == "size":
+        options = replace(options, compact=True)
+        yield options
     yield from least_ram(options)
     if may_recompute(request.module, options):
         # Only a budget that nothing else keeps is worth instructions that are executed twice.

@@ -16,6 +16,7 @@ from tinyc.ir.nn_base import NNOp
 from tinyc.ir.nn_shape import ConstantOp
 from tinyc.passes.rewriting import main_block
 from tinyc.quantize.options import no_progress
+from tinyc.report.choices import Explanation
 from tinyc.report.memory import MemoryReport
 from tinyc.targets import Target
 
@@ -27,6 +28,7 @@ class CheckResult:
     ops: tuple[tuple[str, int], ...]
     report: MemoryReport
     problem: str | None
+    explanation: Explanation
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def check_module(module: ModuleOp, name: str, target: Target, options: CompileOp
         check_fit(compiled.report)
     except DoesNotFitError as error:
         problem = str(error)
-    return CheckResult(tuple(sorted(titles.items(), key=lambda item: (-item[1], item[0]))), compiled.report, problem)
+    return CheckResult(tuple(sorted(titles.items(), key=lambda item: (-item[1], item[0]))), compiled.report, problem, compiled.explanation)
 
 
 def grouped(diagnostics: Sequence[Diagnostic]) -> list[Refusal]:

@@ -19,10 +19,15 @@ from tinyc.driver.pipeline import CompileOptions, pipeline
 from tinyc.errors import DoesNotFitError, UsageError, printable
 from tinyc.ir.mcu import StreamOp
 from tinyc.ir.schedule import steps_of
+from tinyc.ir.text import make_context
+from tinyc.passes.choices import RecordingContext
 from tinyc.passes.manager import Instruments, PassTime, run_passes
+from tinyc.passes.pins import attach_pins, check_pipeline, layer_names
 from tinyc.passes.registry import Insertion, insert_passes
+from tinyc.report.choices import Explanation, Layer, final_choices
 from tinyc.report.memory import MemoryReport
 from tinyc.targets import Target
+from tinyc.toolchains.gcc_arm import FAST, SMALL
 from tinyc.version import VERSION
 
 DTYPES = {"i8": "int8", "i32": "int32", "i64": "int64", "f32": "float32"}
@@ -37,6 +42,7 @@ class CompiledNetwork:
     report: MemoryReport
     module: ModuleOp
     pass_times: Sequence[PassTime]
+    explanation: Explanation
 
 
 def compile_module(
@@ -56,7 +62,11 @@ def compile_module(
     """
     name = c_prefix(options.name if options.name is not None else model_name)
     scheduled = module.clone()
-    times = run_passes(scheduled, insert_passes(pipeline(options), insertions), instruments)
+    passes = insert_passes(pipeline(options), insertions)
+    check_pipeline(options.pins, [entry.name for entry in passes])
+    attach_pins(scheduled, options.pins)
+    context = RecordingContext()
+    times = run_passes(scheduled, passes, instruments, make_context(context))
     if not any(isinstance(op, StreamOp) for op in scheduled.ops) or "arena_bytes" not in scheduled.attributes:
         raise UsageError("the pass pipeline leaves no planned schedule: it must contain select-kernels and plan-memory")
     report = memory_report(scheduled, name, target, options.numerics.value)
@@ -65,13 +75,18 @@ def compile_module(
     regions = network_boundary(scheduled)
     sha256 = scheduled.attributes.get("source_sha256")
     emit_options = EmitOptions(
-        name, target.name, options.numerics.value, sha256.data if isinstance(sha256, StringAttr) else "unknown", target.gcc_flags
+        name,
+        target.name,
+        options.numerics.value,
+        sha256.data if isinstance(sha256, StringAttr) else "unknown",
+        target.gcc_flags,
+        SMALL if options.compact else FAST,
     )
     arena_bytes = integer_attribute(scheduled, "arena_bytes")
     files = emit_files(scheduled, regions, arena_bytes, emit_options)
     entry = entry_point(name, any(region.rows for region in regions))
     if options.measure and not target.is_host:
-        measured = measure(files, name, entry, target)
+        measured = measure(files, name, entry, target, emit_options.optimization)
         if measured is not None:
             report = replace(
                 report,
@@ -82,7 +97,15 @@ def compile_module(
                 check_fit(report)
     files[f"{name}.h"] = with_stack_bound(files[f"{name}.h"], name, entry, report.ram.stack_bytes)
     files["report.json"] = report_json(report, target, regions, files, emit_options, call_records(scheduled, name))
-    return CompiledNetwork(name, files, report, scheduled, times)
+    explanation = Explanation(name, target.name, options.numerics.value, layers_of(scheduled), final_choices(context.choices))
+    return CompiledNetwork(name, files, report, scheduled, times, explanation)
+
+
+def layers_of(module: ModuleOp) -> tuple[Layer, ...]:
+    """All layers of a scheduled module, by the names that pins have."""
+    return tuple(
+        Layer(name, call.op.data, call.layer.data, decode_kernel(call.kernel).family) for call, name in layer_names(module).items()
+    )
 
 
 def network_boundary(module: ModuleOp) -> list[Region]:
@@ -164,6 +187,7 @@ def report_json(
         "model_sha256": options.model_sha256,
         **report.to_json(),
         "target": target.facts(),
+        "optimization": options.optimization,
         "sources": [f"{options.prefix}.c", f"{options.prefix}_weights.c"],
         "files": sorted([*files, "report.json"]),
         **_arenas_json(report),

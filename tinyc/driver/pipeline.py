@@ -12,10 +12,14 @@ from tinyc.backends.cortexm.size_im2col import SizeIm2col
 from tinyc.backends.cortexm.widen_weights import WidenWeights
 from tinyc.errors import UsageError
 from tinyc.numerics.profile import Profile
+from tinyc.passes.pins import Pin
 from tinyc.passes.plan_memory import PlanMemory
 from tinyc.passes.registry import parse_passes
 from tinyc.targets import Target
 from tinyc.targets.banks import BankBudget
+
+SMALLEST_GAIN = 1 << 30
+"""Instructions that a byte of code of a layer's own would have to save where only size counts."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,12 @@ class CompileOptions:
     """Percent by which the constant tables may grow for weights that are stored ready to be multiplied, or transformed."""
     gain: int = WidenWeights.gain
     """Instructions that a byte of such weights must save, and a byte of code that only one layer uses."""
+    compact: bool = False
+    """Whether layers take kernels whose sizes are arguments, and the compiler is asked for size: less code and more instructions."""
     planner: str = PlanMemory.solver
     """Which solver gives buffers their offsets: greedy or exact."""
+    pins: tuple[Pin, ...] = ()
+    """Choices about single layers that the user makes."""
     stream_input: bool = False
     """Whether the C takes its input row by row instead of as a whole in the arena."""
     banks: tuple[BankBudget, ...] = ()
@@ -59,11 +67,16 @@ def default_pipeline(options: CompileOptions) -> str:
     strip = [] if options.keep_float_io else ["strip-io-quantization"]
     streaming = [f"budget={options.stream_budget}"] if options.stream_budget else []
     streaming += ["input=true"] if options.stream_input else []
-    widening = [f"growth={options.growth}"] if options.growth != WidenWeights.growth else []
+    growth = 0 if options.compact else options.growth
+    widening = [f"growth={growth}"] if growth != WidenWeights.growth else []
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
     # More scratch than usual is also for the transformed inputs of Winograd's filtering.
     widening += [f"slack={options.slack}"] if options.slack > SizeIm2col.slack else []
     ordering = [f"order-instructions{{core={options.core}}}"] if options.core != OrderInstructions.core else []
+    compacting = ["all=true"] if options.compact else []
+    # Who leaves convolutions less scratch than usual leaves them none for whole tiles either.
+    compacting += [f"slack={options.slack}"] if options.compact and options.slack < SizeIm2col.slack else []
+    gain = SMALLEST_GAIN if options.compact else options.gain
     passes = [
         *strip,
         f"fold-constants{{numerics={profile}}}",
@@ -78,11 +91,12 @@ def default_pipeline(options: CompileOptions) -> str:
         f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",
         "merge-rows",
-        "plane-rings",
+        *([] if options.compact else ["plane-rings"]),
         *ordering,
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
+        f"compact-code{{{' '.join(compacting)}}}" if compacting else "compact-code",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
-        f"share-code{{gain={options.gain}}}" if options.gain != ShareCode.gain else "share-code",
+        f"share-code{{gain={gain}}}" if gain != ShareCode.gain else "share-code",
         _planning(options),
     ]
     return ",".join(passes)

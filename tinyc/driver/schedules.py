@@ -14,6 +14,7 @@ from tinyc.driver.pipeline import CompileOptions, pipeline
 from tinyc.errors import UsageError
 from tinyc.ir.schedule import build_schedule, steps_of
 from tinyc.passes.manager import Instruments, run_passes
+from tinyc.passes.pins import attach_pins
 from tinyc.passes.registry import Insertion, insert_passes
 from tinyc.quantize.options import Progress
 
@@ -66,6 +67,7 @@ class Kernels:
         if options.passes is not None:
             raise UsageError("schedules are chosen for the default pipeline; leave --passes out, or give its passes their own options")
         selected = module.clone()
+        attach_pins(selected, options.pins)
         run_passes(selected, _part(options, insertions, "", "select-kernels"))
         return Kernels(selected, options, insertions)
 

@@ -21,9 +21,9 @@ from tinyc.ir.nn import NN
 from tinyc.plugins import describe, listed
 
 
-def make_context() -> Context:
-    """A context with the dialects `builtin`, `func`, `nn` and `mcu`, and those of plug-ins. Raises PluginError."""
-    context = Context()
+def make_context(context: Context | None = None) -> Context:
+    """`context`, or a new one, with the dialects `builtin`, `func`, `nn` and `mcu`, and those of plug-ins. Raises PluginError."""
+    context = context if context is not None else Context()
     for dialect in (Builtin, Func, NN, MCU):
         context.load_dialect(dialect)
     for addition in listed("dialects"):

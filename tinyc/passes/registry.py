@@ -43,6 +43,7 @@ PASSES: dict[str, PassEntry] = {
     "plane-rings": PassEntry("tinyc.backends.cortexm.plane_rings", "PlaneRings", "mcu"),
     "order-instructions": PassEntry("tinyc.backends.cortexm.order_instructions", "OrderInstructions", "mcu"),
     "size-im2col": PassEntry("tinyc.backends.cortexm.size_im2col", "SizeIm2col", "mcu"),
+    "compact-code": PassEntry("tinyc.backends.cortexm.compact_code", "CompactCode", "mcu"),
     "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
     "share-code": PassEntry("tinyc.backends.cortexm.share_code", "ShareCode", "mcu"),
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),

@@ -19,6 +19,9 @@ from tinyc.ir.edit import erase
 from tinyc.ir.mcu import CallOp, StreamOp, buffer_of
 from tinyc.ir.schedule import build_schedule, views_of
 from tinyc.memory.row_access import RowAccess
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import Pinned
+from tinyc.report.choices import Alternative, Choice
 
 
 def in_place_spec(spec: DepthwiseSpec, access: RowAccess, height: int, output_rows: int) -> DepthwiseInPlaceSpec | None:
@@ -40,7 +43,12 @@ class DepthwiseInPlace(ModulePass):
         schedule = build_schedule(op)
         last_use = {buffer: life.last for buffer, life in zip(schedule.buffers, schedule.lives, strict=True)}
         renamed = dict(last_use)
+        pinned, choices = Pinned.of(op, "in_place"), recorder(ctx)
         for number, step in enumerate(schedule.steps):
+            for call in step.calls:
+                alone = len(step.calls) == 1 and isinstance(decode_kernel(call.kernel), DepthwiseSpec)
+                if not alone and pinned.get(call, "in_place") == "on":
+                    pinned.refuse(call, "in_place", "only a depthwise layer outside of streams can overwrite its input")
             if len(step.calls) != 1:
                 continue
             call = step.calls[0]
@@ -49,10 +57,20 @@ class DepthwiseInPlace(ModulePass):
                 continue
             source, result = buffer_of(call.inputs[0]), buffer_of(call.output)
             dies = renamed[source] == number and source.kind.data in ("tensor", "input")
-            if not dies or views_of(source) or (source.kind.data, result.kind.data) == ("input", "output"):
-                continue
+            free = dies and not views_of(source) and (source.kind.data, result.kind.data) != ("input", "output")
             changed = in_place_spec(spec, call.row_accesses()[0], int(source.rows.value.data), int(result.rows.value.data))
-            if changed is not None:
+            why_not = "the output has not the input's shape" if changed is None else "" if free else "the input is still needed"
+            pin = pinned.get(call, "in_place")
+            if pin == "on" and why_not:
+                pinned.refuse(call, "in_place", why_not)
+            use = not why_not and pin != "off"
+            if choices is not None:
+                name, scratch = pinned.names[call], 0 if changed is None else changed.scratch_bytes
+                why_not, size = why_not or "pinned", result.size_bytes
+                off = Alternative("off", not use, "saves no memory" if use else why_not, ram_bytes=size + spec.scratch_bytes)
+                on = Alternative("on", use, "the input is dead afterwards" if use else why_not, ram_bytes=scratch or None)
+                choices.append(Choice(name, "in_place", self.name, (on, off), pin is not None))
+            if use and changed is not None:
                 self._overwrite(call, changed)
                 # The source lives on as the result.
                 renamed[source] = renamed[result]

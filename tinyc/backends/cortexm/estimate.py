@@ -8,6 +8,7 @@ from __future__ import annotations
 from xdsl.dialects.builtin import ModuleOp
 
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.compact import CompactConvSpec, CompactDepthwiseSpec, CompactFullyConnectedSpec
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseRingSpec, DepthwiseSpec
 from tinyc.backends.cortexm.kernels.winograd import WinogradSpec
@@ -27,10 +28,11 @@ _CALL = 60.0
 
 def estimated_instructions(module: ModuleOp) -> int:
     """Instructions of one inference of a module of the `mcu` level on a Cortex-M4."""
-    return round(sum(_call_instructions(call) for step in steps_of(module) for call in step.calls))
+    return round(sum(call_instructions(call) for step in steps_of(module) for call in step.calls))
 
 
-def _call_instructions(call: CallOp) -> float:
+def call_instructions(call: CallOp) -> float:
+    """Those of one call's layer."""
     spec = decode_kernel(call.kernel)
     rows, row_bytes = row_shape(call.output)
     macs = int(call.macs.value.data)
@@ -38,6 +40,12 @@ def _call_instructions(call: CallOp) -> float:
         return rows * (spec.estimated_instructions + _CONV_GATHER * len(spec.pairs) * spec.output_width + _CALL)
     if isinstance(spec, WinogradSpec):
         return rows * (spec.estimated_instructions * spec.output_rows + _CALL)
+    if isinstance(spec, CompactConvSpec):
+        return rows * (spec.estimated_instructions + _CALL)
+    if isinstance(spec, CompactDepthwiseSpec):
+        return (1 if spec.in_place else rows) * (spec.estimated_instructions + _CALL)
+    if isinstance(spec, CompactFullyConnectedSpec):
+        return spec.estimated_instructions + _CALL
     if isinstance(spec, DepthwiseRingSpec):
         return rows * (_WEIGHTS * spec.output_channels * spec.kernel_height + _CALL) + _DEPTHWISE_MAC * macs
     if isinstance(spec, DepthwiseInPlaceSpec):

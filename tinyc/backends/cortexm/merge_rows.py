@@ -6,7 +6,7 @@ each row; one call for all rows does neither. Streamed calls keep their rows: be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
@@ -20,6 +20,9 @@ from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.ir.edit import erase
 from tinyc.ir.mcu import CallOp, StreamOp, ViewOp, buffer_of, row_shape
 from tinyc.ir.schedule import build_schedule
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import Pinned
+from tinyc.report.choices import Alternative, Choice
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,31 @@ class MergeRows(ModulePass):
         schedule = build_schedule(op)
         limit = max(schedule.step_bounds, default=0)
         choices: dict[int, list[int]] = {}
+        pinned = Pinned.of(op, "rows")
+        fixed: dict[int, int] = {}
         for number, step in enumerate(schedule.steps):
             spec = _mergeable(step)
-            if spec is not None:
-                choices[number] = groups_of_rows(row_shape(step.calls[0].output)[0], spec.output_width, self.pixels)
+            if spec is None:
+                for call in step.calls:
+                    pinned.refuse(call, "rows", "only a 1x1 convolution over whole tensors of several rows can take several")
+                continue
+            call = step.calls[0]
+            rows = row_shape(call.output)[0]
+            choices[number] = groups_of_rows(rows, spec.output_width, self.pixels)
+            if pin := pinned.get(call, "rows"):
+                if rows % int(pin):
+                    pinned.refuse(call, "rows", f"calls must be alike, and {pin} does not divide {rows} rows")
+                fixed[number] = int(pin)
         originals = {number: _Original.of(schedule.steps[number].calls[0]) for number in choices}
+        considered = {number: tuple(groups) for number, groups in choices.items()}
+        for number, rows in fixed.items():
+            originals[number].set_rows(rows)
+            del choices[number]
         self._choose(op, choices, originals, limit)
+        found = recorder(ctx)
+        if found is not None:
+            for number, original in originals.items():
+                found.append(_recorded(pinned, original, considered[number], number in fixed, self.pixels, limit))
         for original in originals.values():
             original.make_room()
 
@@ -55,6 +77,25 @@ class MergeRows(ModulePass):
                 del choices[number][0]
                 if not choices[number]:
                     originals[number].set_rows(1)
+
+
+def _recorded(pinned: Pinned, original: _Original, groups: Sequence[int], pin: bool, pixels: int, limit: int) -> Choice:
+    """What was chosen of `groups` and single rows, with the memory of input and output that one call sees at a time."""
+    rows, row_bytes = row_shape(original.output)
+    taken = rows // row_shape(original.call.output)[0]
+    alternatives = []
+    for group in sorted({1, *groups, taken}):
+        spec = replace(original.spec, input_width=original.spec.input_width * group, output_width=original.spec.output_width * group)
+        if group == taken:
+            enough = f"{pixels} pixels fill whole tiles"
+            reason = "pinned" if pin else enough if group * original.spec.output_width >= pixels else "the most that memory allows"
+        elif group > taken:
+            reason = "pinned" if pin else f"the step would need more than {limit:,} bytes"
+        else:
+            reason = "pinned" if pin else "fewer pixels leave tiles half filled"
+        instructions = spec.estimated_instructions * rows // group
+        alternatives.append(Alternative(str(group), group == taken, reason, instructions, ram_bytes=row_bytes * group))
+    return Choice(pinned.names[original.call], "rows", MergeRows.name, tuple(alternatives), pin)
 
 
 def groups_of_rows(rows: int, width: int, pixels: int) -> list[int]:
@@ -89,13 +130,14 @@ class _Original:
     call: CallOp
     spec: ConvSpec
     operands: Mapping[int, SSAValue]
+    output: SSAValue
 
     @staticmethod
     def of(call: CallOp) -> _Original:
         spec = decode_kernel(call.kernel)
         assert isinstance(spec, ConvSpec)
         positions = {position: value for position, value in enumerate(call.operands) if value in (call.inputs[0], call.output)}
-        return _Original(call, spec, positions)
+        return _Original(call, spec, positions, call.output)
 
     def set_rows(self, group: int) -> None:
         """Lets the call take `group` rows at a time."""

@@ -21,6 +21,12 @@ from tinyc.backends.cortexm.kernels.depthwise import DepthwiseRingSpec, Depthwis
 from tinyc.backends.cortexm.size_im2col import arena_bytes, narrow_columns, resize_scratches
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, buffer_of, number, row_shape
 from tinyc.ir.schedule import build_schedule, steps_of
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import Pinned
+from tinyc.report.choices import Alternative, Choice
+
+GATHERING = 4.0
+"""Instructions for a value that is gathered into a plane."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,38 @@ class PlaneRings(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         narrow_columns(op)
         found = [ring for step in steps_of(op) for ring in plane_rings(step)]
+        pinned, choices = Pinned.of(op, "planes"), recorder(ctx)
+        possible = {ring.consumer for ring in found}
+        for call in pinned.names:
+            if call not in possible and pinned.get(call, "planes") == "on":
+                pinned.refuse(call, "planes", "only a depthwise layer that is streamed behind a convolution finds its input as planes")
         if not found:
             return
         limit = arena_bytes(build_schedule(op)) * (100 + self.slack) // 100
-        for ring in sorted(found, key=lambda ring: -ring.saved_pixels):
-            undo = ring.apply()
-            schedule = build_schedule(op)
-            if max(schedule.step_bounds) > limit or arena_bytes(schedule, limit) > limit:
+        order = {"on": 0, None: 1, "off": 2}
+        for ring in sorted(found, key=lambda ring: (order[pinned.get(ring.consumer, "planes")], -ring.saved_pixels)):
+            pin = pinned.get(ring.consumer, "planes")
+            rows_bytes, undo = ring.ring.size_bytes, ring.apply()
+            planes_bytes, schedule = ring.ring.size_bytes, build_schedule(op)
+            use = pin == "on" or (pin is None and max(schedule.step_bounds) <= limit and arena_bytes(schedule, limit) <= limit)
+            if not use:
                 undo()
+            if choices is not None:
+                choices.append(_recorded(ring, pinned, use, limit, (planes_bytes, rows_bytes)))
+
+
+def _recorded(ring: PlaneRing, pinned: Pinned, used: bool, limit: int, ring_bytes: tuple[int, int]) -> Choice:
+    gathered = round(GATHERING * ring.saved_pixels)
+    pin = pinned.get(ring.consumer, "planes") is not None
+    if pin:
+        why_on = why_off = "pinned"
+    elif used:
+        why_on, why_off = "memory is free for it", "gathers every row again for each row of the kernel"
+    else:
+        why_on, why_off = f"the arena would exceed {limit:,} bytes", "takes less memory"
+    on = Alternative("on", used, why_on, 0, ram_bytes=ring_bytes[0])
+    off = Alternative("off", not used, why_off, gathered, ram_bytes=ring_bytes[1])
+    return Choice(pinned.names[ring.consumer], "planes", PlaneRings.name, (on, off), pin)
 
 
 def plane_rings(step: StreamOp) -> list[PlaneRing]:

@@ -13,6 +13,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
+from tinyc.backends.cortexm.explain_output import requantisation_choice
 from tinyc.backends.cortexm.kernel_attr import encode_kernel
 from tinyc.backends.cortexm.kernels.base import Form, Table
 from tinyc.backends.cortexm.kernels.copy import CopySpec
@@ -34,7 +35,9 @@ from tinyc.ir.nn_window import AveragePool2DOp, Conv2DOp, DepthwiseConv2DOp, Max
 from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import EACH_ROW
 from tinyc.numerics.profile import Profile
+from tinyc.passes.choices import recorder
 from tinyc.passes.fold_constants import profile_of
+from tinyc.passes.pins import check_layers, layer_names
 from tinyc.passes.rewriting import main_block
 from tinyc.plugins import additions
 
@@ -74,6 +77,10 @@ class SelectKernels(ModulePass):
         lowering = _Lowering(op, profile_of(self.numerics))
         lowering.run()
         op.attributes["numerics"] = StringAttr(self.numerics)
+        check_layers(op)
+        choices = recorder(ctx)
+        if choices is not None:
+            choices += [choice for call, name in layer_names(op).items() if (choice := requantisation_choice(call, name)) is not None]
 
 
 class _Lowering:

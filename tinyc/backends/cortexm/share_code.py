@@ -15,11 +15,16 @@ from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.compact import CompactConvSpec, CompactDepthwiseSpec, CompactFullyConnectedSpec
 from tinyc.backends.cortexm.kernels.conv import TILE_COLUMNS, ConvSpec
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseRingSpec, DepthwiseSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm
+from tinyc.backends.cortexm.size_im2col import convolution_instructions
 from tinyc.ir.mcu import CallOp, row_shape
 from tinyc.ir.schedule import steps_of
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import Pinned
+from tinyc.report.choices import Alternative, Choice
 
 _BYTES_OF_INSTRUCTION = 4
 _FURTHER_BYTES, _FALLBACK_BYTES = 240, 110
@@ -48,33 +53,84 @@ class ShareCode(ModulePass):
     gain: int = 20
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        pinned, choices = Pinned.of(op, "code", "unproved"), recorder(ctx)
         groups: dict[str, list[SharedForm]] = {}
         for step in steps_of(op):
             for call in step.calls:
-                _compact_depthwise(call, self.gain)
+                recorded = _compact_depthwise(call, self.gain, pinned)
+                if choices is not None and recorded is not None:
+                    choices.append(recorded)
                 form = _shared_form(call)
                 if form is not None:
                     groups.setdefault(form.spec.shared_source("SYMBOL"), []).append(form)
+                else:
+                    _refuse_code(call, pinned)
         for group in groups.values():
-            for form in _worth_sharing(group, self.gain):
-                set_kernel(form.call, form.spec)
+            chosen = _worth_sharing(group, self.gain, pinned)
+            for form in group:
+                if form in chosen:
+                    set_kernel(form.call, form.spec)
+                if choices is not None:
+                    choices.append(_recorded(form, form in chosen, len(group), self.gain, pinned))
 
 
-def _worth_sharing(group: Sequence[SharedForm], gain: int) -> Sequence[SharedForm]:
+def _worth_sharing(group: Sequence[SharedForm], gain: int, pinned: Pinned) -> Sequence[SharedForm]:
     """Those of `group` that save few instructions by code of their own; a function for one layer alone would share nothing."""
-    chosen = [form for form in group if form.saved_instructions < gain * form.code_bytes]
-    return chosen if len(chosen) > 1 else ()
+    pins = {form: pinned.get(form.call, "code") for form in group}
+    chosen = [form for form in group if pins[form] == "shared" or (pins[form] is None and form.saved_instructions < gain * form.code_bytes)]
+    return chosen if len(chosen) > 1 else [form for form in chosen if pins[form]]
 
 
-def _compact_depthwise(call: CallOp, gain: int) -> None:
+def _refuse_code(call: CallOp, pinned: Pinned) -> None:
+    """Raises PassError for a pinned form of code that `call`, which has no shared form, does not have."""
+    spec, pin = decode_kernel(call.kernel), pinned.get(call, "code")
+    is_compact = isinstance(spec, (CompactConvSpec, CompactDepthwiseSpec, CompactFullyConnectedSpec))
+    if pin == "shared":
+        pinned.refuse(call, "code", "only convolutions by im2col of several tiles of columns, into channels last, can share code")
+    if pin == "compact" and not is_compact:
+        pinned.refuse(call, "code", "the pipeline has no compact-code")
+
+
+def _recorded(form: SharedForm, shared: bool, group: int, gain: int, pinned: Pinned) -> Choice:
+    """The choice for one convolution; code that several layers share is counted for each of them."""
+    pin = pinned.get(form.call, "code")
+    rows = row_shape(form.call.output)[0]
+    former = convolution_instructions(form.spec, rows)
+    saved = f"{form.saved_instructions / form.code_bytes:.1f} instructions a byte"
+    if pin is not None:
+        own_reason = shared_reason = "pinned"
+    elif shared:
+        own_reason, shared_reason = f"would save {saved}, less than {gain}", f"{group} layers have the same text"
+    else:
+        alone = group == 1 or form.saved_instructions < gain * form.code_bytes
+        own_reason = "no other layer would share it" if alone else f"saves {saved}"
+        shared_reason = "no other layer would share it" if alone else f"a byte is worth {gain} instructions"
+    own = Alternative("specialised", not shared, own_reason, former, form.code_bytes)
+    return Choice(
+        pinned.names[form.call],
+        "code",
+        ShareCode.name,
+        (own, Alternative("shared", shared, shared_reason, former + form.saved_instructions, form.code_bytes // max(group, 1))),
+        pin is not None,
+    )
+
+
+def _compact_depthwise(call: CallOp, gain: int, pinned: Pinned) -> Choice | None:
     """Gives a depthwise convolution whose channels without a proof are few the code that all kernels share for them."""
     spec = decode_kernel(call.kernel)
     if not isinstance(spec, (DepthwiseSpec, DepthwiseInPlaceSpec, DepthwiseRingSpec)) or spec.output_stage.form is not OutputForm.MIXED:
-        return
+        pinned.refuse(call, "unproved", "only a depthwise layer with code of its own, some of whose channels have no proof, has the choice")
+        return None
     rows, row_bytes = row_shape(call.output)
     more = round(rows * row_bytes / TILE_COLUMNS * _UNPROVED * _CALL)
-    if more < gain * _FALLBACK_BYTES * len(spec.tiles):
+    code, pin = _FALLBACK_BYTES * len(spec.tiles), pinned.get(call, "unproved")
+    shared = more < gain * code if pin is None else pin == "shared"
+    if shared:
         set_kernel(call, replace(spec, output_stage=replace(spec.output_stage, compact=True)))
+    worth = f"saves {more / code:.1f} instructions a byte, {gain} are asked for"
+    inline = Alternative("inline", not shared, "pinned" if pin else worth, 0, code)
+    other = Alternative("shared", shared, "pinned" if pin else f"code {worth}" if not shared else "costs few instructions", more, 0)
+    return Choice(pinned.names[call], "unproved", ShareCode.name, (inline, other), pin is not None)
 
 
 def _shared_form(call: CallOp) -> SharedForm | None:

@@ -6,6 +6,7 @@ step, so a layer may have whatever the network's peak leaves free at that moment
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
@@ -14,10 +15,13 @@ from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.backends.cortexm.kernels.conv import TILE_COLUMNS, ConvSpec
-from tinyc.ir.mcu import BufferOp, StreamOp
+from tinyc.backends.cortexm.kernels.conv import LONGEST_BODY, TILE_COLUMNS, ConvSpec
+from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, row_shape
 from tinyc.ir.schedule import Schedule, build_schedule, steps_of
 from tinyc.memory.placement import lower_bound, place
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import Pinned
+from tinyc.report.choices import Alternative, Choice
 
 _MOST_COLUMNS = 64
 """More columns at a time would hardly save instructions."""
@@ -28,16 +32,23 @@ def columns_for(spec: ConvSpec, budget_bytes: int, several_tiles_bytes: int) -> 
 
     Patches of one tile of columns may take `budget_bytes` of scratch, those of several tiles `several_tiles_bytes`.
     """
+    specs = _variants(spec)
+    fitting = [choice for choice in specs if choice.scratch_bytes <= (several_tiles_bytes if choice.hoisted else budget_bytes)]
+    return min(fitting, key=lambda choice: choice.estimated_instructions, default=specs[0]).columns
+
+
+def _variants(spec: ConvSpec) -> list[ConvSpec]:
+    """`spec` with all numbers of columns that come into question, the fewest first."""
     choices = [
         *range(1, TILE_COLUMNS + 1),
         *range(2 * TILE_COLUMNS, _MOST_COLUMNS + 1, TILE_COLUMNS),
         min(spec.output_width, _MOST_COLUMNS),
     ]
-    specs = [replace(spec, columns=columns) for columns in sorted(set(choices)) if columns <= max(spec.output_width, TILE_COLUMNS)]
-    fitting = [choice for choice in specs if choice.scratch_bytes <= (several_tiles_bytes if choice.hoisted else budget_bytes)]
-    return min(fitting, key=lambda choice: choice.estimated_instructions, default=specs[0]).columns
+    return [replace(spec, columns=columns) for columns in sorted(set(choices)) if columns <= max(spec.output_width, TILE_COLUMNS)]
 
 
+_NARROW_CODE, _WIDE_CODE, _SECOND_LOOP = 52, 44, 3
+"""Bytes of code of a step of four columns, with weights to be unpacked and without, and instructions of a further loop in a tile."""
 _SHARES = (100, 95, 90, 80, 70)
 """Percentages of the limit that wide convolutions are tried with, until the buffers can be placed within the limit."""
 
@@ -50,16 +61,22 @@ class SizeIm2col(ModulePass):
     slack: int = 4
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        pinned, choices = Pinned.of(op, "columns", "unroll"), recorder(ctx)
+        _set_unrolling(op, pinned)
         narrow_columns(op)
         narrow = build_schedule(op)
         limit = arena_bytes(narrow) * (100 + self.slack) // 100
         others = [bound - _scratch_bytes(step) for step, bound in zip(narrow.steps, narrow.step_bounds, strict=True)]
         for share in _SHARES:
             for step, other in zip(narrow.steps, others, strict=True):
-                _apply_columns(step, limit - other, limit * share // 100 - other)
+                _apply_columns(step, limit - other, limit * share // 100 - other, pinned)
             # Bounds of single steps do not see that buffers of neighbouring steps may not lie beside each other.
             if arena_bytes(build_schedule(op), limit) <= limit:
-                return
+                break
+        if choices is not None:
+            for step, other in zip(narrow.steps, others, strict=True):
+                budgets = limit - other, limit * share // 100 - other
+                choices += [choice for call in step.calls for choice in _recorded(call, pinned, *budgets)]
 
 
 def _scratch_bytes(step: StreamOp) -> int:
@@ -79,13 +96,86 @@ def narrow_columns(module: ModuleOp) -> None:
         _apply_columns(step, 0, 0)
 
 
-def _apply_columns(step: StreamOp, budget_bytes: int, several_tiles_bytes: int) -> None:
-    """Sets the columns of the step's convolutions and its scratch."""
+def _apply_columns(step: StreamOp, budget_bytes: int, several_tiles_bytes: int, pinned: Pinned | None = None) -> None:
+    """Sets the columns of the step's convolutions and its scratch. Raises PassError for a pin that a convolution cannot have."""
     for call in step.calls:
         spec = decode_kernel(call.kernel)
+        pin = None if pinned is None else pinned.get(call, "columns")
         if isinstance(spec, ConvSpec):
-            set_kernel(call, replace(spec, columns=columns_for(spec, budget_bytes, several_tiles_bytes)))
+            columns = columns_for(spec, budget_bytes, several_tiles_bytes) if pin is None else int(pin)
+            try:
+                set_kernel(call, replace(spec, columns=columns))
+            except ValueError as error:
+                assert pinned is not None
+                pinned.refuse(call, "columns", str(error))
     resize_scratches(step)
+
+
+def _set_unrolling(module: ModuleOp, pinned: Pinned) -> None:
+    """Gives convolutions the loops that are pinned. Raises PassError for pins of other layers."""
+    for call in pinned.names:
+        spec, pin = decode_kernel(call.kernel), pinned.get(call, "unroll")
+        if not isinstance(spec, ConvSpec):
+            for decision in ("columns", "unroll"):
+                pinned.refuse(call, decision, "the layer is no convolution by im2col")
+        elif pin is not None:
+            try:
+                set_kernel(call, replace(spec, unroll=int(pin)))
+            except ValueError as error:
+                pinned.refuse(call, "unroll", str(error))
+
+
+def _recorded(call: CallOp, pinned: Pinned, budget_bytes: int, several_tiles_bytes: int) -> Iterator[Choice]:
+    """What was chosen for a call whose patches may take `budget_bytes`, or `several_tiles_bytes` where those are of several tiles."""
+    spec = decode_kernel(call.kernel)
+    if not isinstance(spec, ConvSpec):
+        return
+    rows = row_shape(call.output)[0]
+    name, pin = pinned.names[call], pinned.get(call, "columns") is not None
+    alternatives = []
+    for entry in sorted({*_variants(spec), spec}, key=lambda variant: variant.columns):
+        free = max(0, several_tiles_bytes if entry.hoisted else budget_bytes)
+        instructions = convolution_instructions(entry, rows)
+        if entry == spec:
+            fits = "fewest instructions of those that fit" if spec.scratch_bytes <= free else "the least that works"
+            reason = "pinned" if pin else fits
+        elif entry.scratch_bytes > free:
+            reason = f"{free:,} bytes are free for scratch"
+        else:
+            reason = "pinned" if pin else "takes no fewer instructions"
+        alternatives.append(Alternative(str(entry.columns), entry == spec, reason, instructions, ram_bytes=entry.scratch_bytes))
+    yield Choice(name, "columns", SizeIm2col.name, tuple(alternatives), pin)
+    yield _recorded_unrolling(name, spec, rows)
+
+
+def _recorded_unrolling(name: str, spec: ConvSpec, rows: int) -> Choice:
+    """The body of the inner loop, with about the bytes of code that its tiles take."""
+    taken, pairs = spec.loops[0][0], len(spec.pairs)
+    tiles = rows * -(-spec.output_width // spec.tile_columns) * -(-spec.output_channels // 2)
+
+    def cost(steps: int) -> tuple[int, int]:
+        variant = replace(spec, unroll=steps)
+        body = sum(count for count, _ in variant.loops) * (_WIDE_CODE if spec.pairs_of_weights else _NARROW_CODE)
+        return convolution_instructions(variant, rows) + _SECOND_LOOP * tiles * (len(variant.loops) - 1), body
+
+    alternatives = []
+    for steps in sorted({taken, *(count for count in (1, 2, 4, 8, 12, 16, LONGEST_BODY) if count < pairs), min(pairs, LONGEST_BODY)}):
+        instructions, body = cost(steps)
+        if spec.unroll:
+            reason = "pinned"
+        elif steps == taken:
+            reason = "all pairs, without a loop" if spec.loops == [(pairs, 1)] else "long, and divides the pairs or leaves few"
+        elif instructions < cost(taken)[0]:
+            reason = "more code than the rule allows: all of 16 pairs, or 12 a round"
+        else:
+            reason = "takes no fewer instructions"
+        alternatives.append(Alternative(str(steps), steps == taken, reason, instructions, body))
+    return Choice(name, "unroll", SizeIm2col.name, tuple(alternatives), spec.unroll > 0)
+
+
+def convolution_instructions(spec: ConvSpec, rows: int) -> int:
+    """About how many instructions `rows` rows take, gathering included."""
+    return (spec.estimated_instructions + spec.estimated_gathering) * rows
 
 
 def resize_scratches(step: StreamOp, least: int = 0) -> None:

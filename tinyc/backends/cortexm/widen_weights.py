@@ -23,12 +23,15 @@ from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.backends.cortexm.kernels.conv import ConvSpec, unpack, widen
 from tinyc.backends.cortexm.kernels.winograd import WinogradSpec, pack_weights, sums_fit, winograd_spec
-from tinyc.backends.cortexm.size_im2col import arena_bytes, resize_scratches
+from tinyc.backends.cortexm.size_im2col import arena_bytes, convolution_instructions, resize_scratches
 from tinyc.ir.dense import DenseAttr
 from tinyc.ir.edit import erase
 from tinyc.ir.mcu import CallOp, RowAccessAttr, StreamOp, TableOp, ViewOp, buffer_of, row_shape
 from tinyc.ir.schedule import build_schedule, steps_of
 from tinyc.memory.row_access import RowAccess
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import Pinned
+from tinyc.report.choices import Alternative, Choice
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Candidate:
     """A convolution as it is, and its variants."""
 
     step: StreamOp
@@ -57,7 +60,7 @@ class Choice:
     @property
     def original(self) -> Variant:
         """The convolution as it is."""
-        return Variant(self.spec, self.table.size_bytes, _instructions(self.spec, row_shape(self.output)[0]))
+        return Variant(self.spec, self.table.size_bytes, convolution_instructions(self.spec, row_shape(self.output)[0]))
 
     def use(self, variant: Variant) -> None:
         """Gives the call the kernel of `variant`, or its own again; weights follow in `store`."""
@@ -109,17 +112,33 @@ class WidenWeights(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         left = sum(table.size_bytes for table in op.ops if isinstance(table, TableOp)) * self.growth // 100
         choices = [choice for step in steps_of(op) for call in step.calls if (choice := _choice(step, call)) is not None]
+        pinned, found = Pinned.of(op, *_DECISIONS, "columns", "unroll"), recorder(ctx)
+        _refuse_others(pinned, choices)
         if not any(choice.variants for choice in choices):
             return
         limit = arena_bytes(build_schedule(op)) * (100 + self.slack) // 100
-        chosen = [choice.original for choice in choices]
+        originals = [choice.original for choice in choices]
+        all_variants = [(original, *choice.variants) for original, choice in zip(originals, choices, strict=True)]
+        chosen = list(originals)
+        for number, choice in enumerate(choices):
+            allowed = _allowed(choice, all_variants[number], pinned)
+            if originals[number] in allowed:
+                choices[number] = replace(choice, variants=tuple(variant for variant in allowed if variant != originals[number]))
+                continue
+            # Nothing is left to the compiler but which of the pinned ones is the fastest.
+            chosen[number] = min(allowed, key=lambda variant: variant.instructions)
+            left -= chosen[number].weight_bytes - originals[number].weight_bytes
+            choice.use(chosen[number])
+            choices[number] = replace(choice, variants=())
         refused: set[tuple[int, Variant]] = set()
         while True:
             upgrades = [
                 (gain, -number, variant)
                 for number, choice in enumerate(choices)
                 for variant in choice.variants
-                if (number, variant) not in refused and variant.weight_bytes - chosen[number].weight_bytes <= left
+                if variant != choice.original
+                and (number, variant) not in refused
+                and variant.weight_bytes - chosen[number].weight_bytes <= left
                 if (gain := _gain(chosen[number], variant)) >= max(self.gain, 1)
             ]
             if not upgrades:
@@ -133,12 +152,116 @@ class WidenWeights(ModulePass):
                 continue
             left -= variant.weight_bytes - chosen[number].weight_bytes
             chosen[number] = variant
+        if found is not None:
+            for number, variants in enumerate(all_variants):
+                name, pin = pinned.names[choices[number].call], pinned.has(choices[number].call, *_DECISIONS)
+                why = {
+                    variant: self._reason(variant, chosen[number], variants[0], left, limit, pin, (number, variant) in refused)
+                    for variant in variants
+                }
+                found += _recorded(name, variants, chosen[number], why, pin)
         for choice, variant in zip(choices, chosen, strict=True):
             choice.store(variant)
         _shrink_scratches(op, choices)
 
+    def _reason(self, variant: Variant, taken: Variant, original: Variant, left: int, limit: int, pin: bool, refused: bool) -> str:
+        """Why `variant` was taken, or `taken` instead."""
+        if pin:
+            return "pinned"
+        gain, present = _gain(original, variant), _gain(taken, variant)
+        if variant is taken and variant is original:
+            return "no other is worth its bytes"
+        if variant is taken:
+            return "saves without a byte more" if gain == float("inf") else f"saves {gain:.0f} instructions a byte"
+        if refused:
+            return f"the arena would exceed {limit:,} bytes"
+        if variant is original or present <= 0:
+            return "takes no fewer instructions"
+        if variant.weight_bytes - taken.weight_bytes > left:
+            return f"tables may grow by {max(left, 0):,} bytes more"
+        if present < max(self.gain, 1):
+            return f"saves {present:.1f} instructions a byte, less than {self.gain}"
+        return "is pinned away by another choice"
 
-def _shrink_scratches(module: ModuleOp, choices: Sequence[Choice]) -> None:
+
+_DECISIONS = ("weights", "winograd")
+_ROWS_OF_WINOGRAD = {"one-row": 1, "two-rows": 2}
+
+
+def _refuse_others(pinned: Pinned, choices: Sequence[Candidate]) -> None:
+    """Raises PassError for pins of layers that have no variants."""
+    possible = {choice.call for choice in choices}
+    for call in pinned.names:
+        if call in possible:
+            continue
+        spec = decode_kernel(call.kernel)
+        if isinstance(spec, ConvSpec):
+            reason = "its weights are wide already, or other layers use them too"
+        else:
+            reason = f"it is no convolution by im2col, but {spec.family}"
+        if pinned.get(call, "winograd") != "off":
+            pinned.refuse(call, "winograd", reason)
+        if pinned.get(call, "weights") != "int8":
+            pinned.refuse(call, "weights", reason)
+
+
+def _allowed(choice: Candidate, variants: Sequence[Variant], pinned: Pinned) -> tuple[Variant, ...]:
+    """The variants, the convolution as it is among them, that the pins leave. Raises PassError where they leave none."""
+    weights, winograd = (pinned.get(choice.call, decision) for decision in _DECISIONS)
+    # Who pins the columns or the loop of im2col wants im2col, and tiles of unpacked weights where the columns are several tiles.
+    plain = pinned.has(choice.call, "columns", "unroll")
+    unpacked = pinned.has(choice.call, "columns") and choice.spec.hoisted and weights is None
+    left = []
+    for variant in variants:
+        spec = variant.spec
+        if isinstance(spec, WinogradSpec):
+            wanted = _ROWS_OF_WINOGRAD.get(winograd or "", spec.output_rows) == spec.output_rows
+            keep = winograd != "off" and wanted and weights is None and (winograd is not None or not plain)
+        else:
+            wide = isinstance(spec, ConvSpec) and spec.weights_are_wide
+            keep = winograd in (None, "off") and weights in (None, "int16" if wide else "int8") and not (wide and unpacked)
+        if keep:
+            left.append(variant)
+    if not left:
+        if weights is not None and winograd not in (None, "off"):
+            pinned.refuse(choice.call, "winograd", f"weights={weights} is pinned too, and Winograd's filtering has weights of its own")
+        pinned.refuse(choice.call, "winograd", _why_no_winograd(choice, winograd or ""))
+    return tuple(left)
+
+
+def _why_no_winograd(choice: Candidate, value: str) -> str:
+    spec, access = choice.spec, choice.call.row_accesses()[0]
+    if (spec.kernel_height, spec.kernel_width) != (3, 3) or access.stride != 1 or spec.stride_width != 1:
+        return f"it is for 3x3 convolutions with stride 1, the layer is {spec.family}"
+    if spec.input_channels % 4 or spec.output_channels % 4:
+        return f"channels must be multiples of 4, the layer has {spec.input_channels} and {spec.output_channels}"
+    if value == "two-rows" and any(isinstance(variant.spec, WinogradSpec) for variant in choice.variants):
+        return "two rows at a time need an even number of rows, outside of streams"
+    return "dilation, a ring of planes, or sums too large for 32 bits are in the way"
+
+
+def _recorded(name: str, variants: Sequence[Variant], taken: Variant, why: Mapping[Variant, str], pin: bool) -> list[Choice]:
+    """The choice as two: how weights lie in flash, and whether Winograd's filtering computes the layer."""
+
+    def alternative(value: str, variant: Variant, chosen: bool) -> Alternative:
+        size = variant.spec.scratch_bytes
+        return Alternative(value, chosen, why[variant], variant.instructions, variant.weight_bytes, size)
+
+    plain = [variant for variant in variants if isinstance(variant.spec, ConvSpec)]
+    winograd = [variant for variant in variants if isinstance(variant.spec, WinogradSpec)]
+    best = taken if taken in plain else variants[0]
+    values = ("int8", "int16")
+    weights = tuple(alternative(value, variant, variant is best) for value, variant in zip(values, plain, strict=True))
+    found = [] if winograd and taken in winograd else [Choice(name, "weights", WidenWeights.name, weights, pin)]
+    if winograd:
+        rows = {1: "one-row", 2: "two-rows"}
+        others = [(rows[variant.spec.output_rows], variant) for variant in winograd if isinstance(variant.spec, WinogradSpec)]
+        entries = [alternative("off", best, best is taken), *(alternative(value, variant, variant is taken) for value, variant in others)]
+        found.append(Choice(name, "winograd", WidenWeights.name, tuple(entries), pin))
+    return found
+
+
+def _shrink_scratches(module: ModuleOp, choices: Sequence[Candidate]) -> None:
     """Gives back scratch that nobody needs any more, unless the smaller buffers are placed worse."""
     before = arena_bytes(build_schedule(module))
     for choice in choices:
@@ -156,11 +279,7 @@ def _gain(present: Variant, variant: Variant) -> float:
     return saved / extra if extra > 0 else float("inf")
 
 
-def _instructions(spec: ConvSpec, rows: int) -> int:
-    return (spec.estimated_instructions + spec.estimated_gathering) * rows
-
-
-def _choice(step: StreamOp, call: CallOp) -> Choice | None:
+def _choice(step: StreamOp, call: CallOp) -> Candidate | None:
     spec = decode_kernel(call.kernel)
     if not isinstance(spec, ConvSpec) or spec.weights_are_wide:
         return None
@@ -169,10 +288,10 @@ def _choice(step: StreamOp, call: CallOp) -> Choice | None:
         return None
     rows = row_shape(call.output)[0]
     wide = replace(spec, weights_are_wide=True)
-    variants = [Variant(wide, 2 * table.size_bytes, _instructions(wide, rows)), *_winograd_variants(step, call, spec, table)]
+    variants = [Variant(wide, 2 * table.size_bytes, convolution_instructions(wide, rows)), *_winograd_variants(step, call, spec, table)]
     former = {name: call.properties[name] for name in ("kernel", "accesses")}
     scratch = scratch_of(call)
-    return Choice(step, call, spec, table, former, call.output, tuple(variants), scratch.size_bytes if scratch is not None else 0)
+    return Candidate(step, call, spec, table, former, call.output, tuple(variants), scratch.size_bytes if scratch is not None else 0)
 
 
 def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: TableOp) -> Iterator[Variant]:

@@ -29,6 +29,9 @@ _TILE_CONSTANTS, _UNPACKING = 20, 25
 _TEMPORARIES = {1: (4, 4), 2: (4, 4), 3: (2, 4), 4: (2, 2)}
 """Registers for weights and for values of patches by the columns of a tile, beside two accumulators a column and two pointers."""
 
+LONGEST_BODY = 32
+"""Pairs in the body of the inner loop at most: its loads reach no further."""
+
 TILE_COLUMNS = 4
 """Columns whose accumulators fit the registers."""
 
@@ -72,6 +75,9 @@ class ConvSpec(KernelSpec):
     """Whether sizes are arguments of the function that computes all channels of several tiles, so that other layers can share it."""
     core: CoreForm = CoreForm.CORTEX_M4
 
+    unroll: int = 0
+    """Pairs in the body of the inner loop; 0 leaves it to the rule of `loops`."""
+
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
 
@@ -83,6 +89,8 @@ class ConvSpec(KernelSpec):
             raise ValueError(f"{self.output_width} columns do not fit the rows of a plane: {self}")
         if self.shares_code and (not self.hoisted or self.plane_words):
             raise ValueError(f"only convolutions of several tiles into channels last can share code: {self}")
+        if not 0 <= self.unroll <= LONGEST_BODY:
+            raise ValueError(f"the body of the inner loop can hold 1 to {LONGEST_BODY} pairs, not {self.unroll}")
         if self.columns < 1 or (self.columns > TILE_COLUMNS and self.columns % TILE_COLUMNS and self.columns < self.output_width):
             raise ValueError(f"columns must be 1 to {TILE_COLUMNS}, a multiple of {TILE_COLUMNS} or the whole row, but is {self.columns}")
 
@@ -212,6 +220,9 @@ class ConvSpec(KernelSpec):
     def loops(self) -> list[tuple[int, int]]:
         """The loops over a patch's pairs, as (pairs in the body, iterations): long bodies spend little on the loop, but cost flash."""
         count = len(self.pairs)
+        if self.unroll:
+            whole, rest = divmod(count, self.unroll)
+            return [(pairs, times) for pairs, times in ((self.unroll, whole), (rest, 1)) if pairs and times]
         if count <= _UNROLLED_AT_MOST:
             return [(count, 1)]
         exact = next((steps for steps in _LOOP_STEPS if count % steps == 0), None)
