@@ -169,9 +169,7 @@ class Model:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
         chosen = load_target(target) if isinstance(target, str) else target
         spread = parse_banks(banks, chosen) if banks is not None else ()
-        options = CompileOptions(
-            profile_of(numerics or self.default_numerics), banks=spread, core=core_form(chosen), pins=parse_pins(pins)
-        )
+        options = CompileOptions(profile_of(numerics or self.default_numerics), banks=spread, core=core_form(chosen), pins=parse_pins(pins))
         return check_module(self.module, self.name, chosen, options)
 
 
