@@ -15,10 +15,12 @@ from xdsl.utils.exceptions import VerifyException
 from tinyc.errors import Diagnostic, UnsupportedError
 from tinyc.frontends.onnx_elementwise_rules import ELEMENTWISE_RULES
 from tinyc.frontends.onnx_fold import fold
+from tinyc.frontends.onnx_joining import moving
 from tinyc.frontends.onnx_movement_rules import MOVEMENT_RULES
 from tinyc.frontends.onnx_node import (
     QUANTIZE_HINT,
     Activation,
+    ApproximateLayer,
     Known,
     Node,
     Pending,
@@ -38,7 +40,13 @@ from tinyc.ir.nn_elementwise import DequantizeOp
 from tinyc.ir.tensor_type import Tensor, TensorType
 from tinyc.numerics.profile import Profile
 
-RULES: dict[str, Rule] = {**QUANTIZE_RULES, **WEIGHT_RULES, **POOL_RULES, **ELEMENTWISE_RULES, **MOVEMENT_RULES}
+RULES: dict[str, Rule] = {
+    **QUANTIZE_RULES,
+    **WEIGHT_RULES,
+    **POOL_RULES,
+    **ELEMENTWISE_RULES,
+    **{op: moving(op, rule) for op, rule in {**MOVEMENT_RULES, "MaxPool": POOL_RULES["MaxPool"]}.items()},
+}
 """What the front end supports, besides what it folds."""
 
 _QUANTIZED_MARKS = ("QuantizeLinear", "DequantizeLinear", "QLinear", "QGemm")
@@ -52,7 +60,7 @@ def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: S
     """Module with one function `main` that computes the file's graph, all tensors in the file's own order of dimensions.
 
     `folder` is where external data may lie, `shapes` replaces the shapes of inputs by name. With `approximate`, what ONNX Runtime computes
-    in float32 is computed in integers, and listed in the attribute `approximate_layers`; it is refused otherwise.
+    in float32 is computed in integers, and listed in the attribute `approximate_layers`; all such layers are refused otherwise.
 
     Raises ModelError for a file that is damaged,
     UsageError for shapes of inputs that do not exist, UnsupportedError with every node that cannot be taken.
@@ -62,21 +70,25 @@ def import_onnx(content: bytes, file: str, folder: Path | None = None, shapes: S
         raise UnsupportedError(
             [Diagnostic(file, "model", "graph", "", "this is a float32 model, nothing in it is quantised", QUANTIZE_HINT)]
         )
-    approximate_layers: dict[int, str] | None = {} if approximate else None
-    module = ModuleOp([_import_graph(graph, approximate_layers)])
+    function, approximate_layers = _import_graph(graph, approximate)
+    module = ModuleOp([function])
     module.attributes["source_sha256"] = StringAttr(hashlib.sha256(content).hexdigest())
     module.attributes["source_format"] = StringAttr("onnx")
     module.attributes["default_numerics"] = StringAttr(Profile.ONNXRUNTIME.value)
     module.attributes["input_names"] = ArrayAttr([StringAttr(value.name) for value in graph.inputs])
     module.attributes["output_names"] = ArrayAttr([StringAttr(name) for name in graph.outputs])
     if approximate_layers:
-        names = [StringAttr(name) for _, name in sorted(approximate_layers.items())]
-        module.attributes[APPROXIMATE_LAYERS] = ArrayAttr(names)
+        module.attributes[APPROXIMATE_LAYERS] = ArrayAttr([StringAttr(name) for name in approximate_layers])
     return module
 
 
-def _import_graph(graph: OnnxGraph, approximate_layers: dict[int, str] | None) -> FuncOp:
+def _import_graph(graph: OnnxGraph, approximate: bool) -> tuple[FuncOp, list[str]]:
+    """The function, and the names of layers that are computed in integers where ONNX Runtime computes in float32.
+
+    Raises UnsupportedError with every node that cannot be taken; unless `approximate`, those layers are among them.
+    """
     diagnostics: list[Diagnostic] = []
+    approximate_layers: dict[int, ApproximateLayer] = {}
     block = Block()
     states: dict[str, State] = {name: Known(array) for name, array in graph.constants.items()}
     for value in graph.inputs:
@@ -107,10 +119,20 @@ def _import_graph(graph: OnnxGraph, approximate_layers: dict[int, str] | None) -
             continue
         except Refused as refusal:
             diagnostics.append(Diagnostic(graph.file, name, "output", refusal.attribute, refusal.reason, refusal.hint))
+    layers = [layer for _, layer in sorted(approximate_layers.items())]
+    if not approximate:
+        diagnostics += [_not_approximated(layer, graph.file) for layer in layers]
     if diagnostics:
         raise UnsupportedError(diagnostics)
     block.add_op(ReturnOp(*values))
-    return FuncOp("main", ([argument.type for argument in block.args], [value.type for value in values]), Region(block))
+    function = FuncOp("main", ([argument.type for argument in block.args], [value.type for value in values]), Region(block))
+    return function, [layer.name for layer in layers]
+
+
+def _not_approximated(layer: ApproximateLayer, file: str) -> Diagnostic:
+    way = "or use --approximate, which computes it in integers and may round otherwise"
+    reason = f"ONNX Runtime computes this layer in float32: {layer.reason}"
+    return Diagnostic(file, layer.name, layer.op, "", reason, f"{layer.hint}; {way}")
 
 
 def _argument(value: OnnxInput, graph: OnnxGraph, block: Block) -> Activation:

@@ -70,7 +70,7 @@ def _bound(node: Node) -> State:
     state, bounds = node.state(0), _bounds_of(node)
     if isinstance(state, Pending):
         shared = state.shared or node.graph.uses[node.info.inputs[0]] > 1
-        return replace(state, bounds=_tighter(state.bounds, bounds), shared=shared)
+        return replace(state, bounds=_tighter(state.bounds, bounds), shared=shared, apart=state.apart or state.moved)
     if isinstance(state, Activation) and state.tensor.element == "f32":
         return _tabulated(node, state.shape, lambda out: quantized(node, state, out), bounds)
     x = node.real(0)
@@ -221,6 +221,10 @@ def _qlinear_softmax(node: Node) -> State:
 
 
 def _cast(node: Node) -> State:
+    state = node.state(0)
+    if isinstance(state, Pending) and node.integer("to", 0) == 1:
+        # ONNX Runtime takes the node out: what reads its result reads its input.
+        return replace(state, shared=state.shared or node.graph.uses[node.info.inputs[0]] > 1)
     x = node.movable(0)
     if node.integer("to", 0) != 1 or not x.real:
         node.refuse("to", "a cast of what is computed at run time is not supported", QUANTIZE_HINT)

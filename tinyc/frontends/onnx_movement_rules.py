@@ -46,7 +46,11 @@ def _dropout(node: Node) -> State:
 def _same(node: Node) -> State:
     if any(node.info.outputs[1:]):
         node.refuse("outputs", "the mask of a Dropout is not supported", "export the model in inference mode")
-    return node.state(0)
+    state = node.state(0)
+    if isinstance(state, Pending):
+        # ONNX Runtime takes the node out: what reads its result reads its input.
+        return replace(state, shared=state.shared or node.graph.uses[node.info.inputs[0]] > 1)
+    return state
 
 
 def _reshape(node: Node) -> State:
@@ -170,7 +174,32 @@ def _qlinear_concat(node: Node) -> State:
 
 def _pad(node: Node) -> State:
     x = node.quantized(0)
-    rank = len(x.shape)
+    before, after = _pad_counts(node, len(x.shape))
+    shape = tuple(size + a + b for size, a, b in zip(x.shape, before, after, strict=True))
+    kind = TensorType(replace(x.tensor, shape=shape))
+    properties = {"before": integers(before), "after": integers(after)}
+    mode = node.attribute("mode", str, "constant")
+    if mode == "reflect":
+        made = MirrorPadOp.create(operands=[x.value], properties={**properties, "mode": StringAttr("reflect")}, result_types=[kind])
+        return _moved(x, node.add(made))
+    if mode != "constant":
+        node.refuse("mode", f"padding mode {mode} is not supported", "use constant or reflect")
+    value, is_exact = _pad_value(node, x)
+    fill = {} if value == x.tensor.zero_point else {"value": integer(value)}
+
+    def padded() -> SSAValue:
+        return node.add(PadOp.create(operands=[x.value], properties={**properties, **fill}, result_types=[kind]))
+
+    def emit(out: Quantization) -> SSAValue:
+        if (out.scale, out.zero_point) != (x.quantization.scale, x.quantization.zero_point):
+            node.refuse("constant_value", "the padding value is none that the input's scale stands for", "pad with zeros")
+        return padded()
+
+    return _moved(x, padded()) if is_exact else Pending(node, shape, emit, emit)
+
+
+def _pad_counts(node: Node, rank: int) -> tuple[list[int], list[int]]:
+    """Elements added in front of and behind each of `rank` dimensions."""
     pads = node.integers(1, "pads")
     axes = [axis_of(node, axis, rank) for axis in (node.integers(3, "axes") if node.has(3) else range(rank))]
     if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
@@ -178,21 +207,11 @@ def _pad(node: Node) -> State:
     before, after = [0] * rank, [0] * rank
     for position, axis in enumerate(axes):
         before[axis], after[axis] = pads[position], pads[position + len(axes)]
-    mode = node.attribute("mode", str, "constant")
-    kind = TensorType(replace(x.tensor, shape=tuple(size + a + b for size, a, b in zip(x.shape, before, after, strict=True))))
-    properties = {"before": integers(before), "after": integers(after)}
-    if mode == "reflect":
-        made = MirrorPadOp.create(operands=[x.value], properties={**properties, "mode": StringAttr("reflect")}, result_types=[kind])
-        return _moved(x, node.add(made))
-    if mode != "constant":
-        node.refuse("mode", f"padding mode {mode} is not supported", "use constant or reflect")
-    value = _pad_value(node, x)
-    fill = {} if value == x.tensor.zero_point else {"value": integer(value)}
-    return _moved(x, node.add(PadOp.create(operands=[x.value], properties={**properties, **fill}, result_types=[kind])))
+    return before, after
 
 
-def _pad_value(node: Node, x: Activation) -> int:
-    """The int8 that fills the padding."""
+def _pad_value(node: Node, x: Activation) -> tuple[int, bool]:
+    """The int8 that fills the padding, and whether it stands for just the number that the file gives."""
     state = node.state(2) if node.has(2) else None
     if isinstance(state, KnownQuantized):
         real = float((state.array.reshape(-1)[0] - state.zero_points[0]) * state.scales[0])
@@ -202,11 +221,12 @@ def _pad_value(node: Node, x: Activation) -> int:
             node.refuse("constant_value", "the padding value must be constant")
         real = 0.0 if found is None else float(found.reshape(-1)[0])
         if not x.real:
-            return int(real) - (128 if x.unsigned and found is not None and found.dtype == np.uint8 else 0)
+            return int(real) - (128 if x.unsigned and found is not None and found.dtype == np.uint8 else 0), True
     value = np.rint(np.float32(real) / np.float32(x.quantization.scale)) + x.tensor.zero_point
     if not -128 <= value <= 127:
         node.refuse("constant_value", f"the padding value {real} lies outside what int8 holds with the input's scale")
-    return int(value)
+    held = np.float32(value - x.tensor.zero_point) * np.float32(x.quantization.scale)
+    return int(value), bool(held == np.float32(real))
 
 
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")

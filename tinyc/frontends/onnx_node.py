@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NoReturn
 
@@ -61,11 +61,15 @@ class KnownQuantized:
 
 @dataclass(frozen=True)
 class Activation:
-    """A tensor computed at run time. `real`: the file speaks of the float32 values that the int8 ones stand for (or f32 is the type)."""
+    """A tensor computed at run time. `real`: the file speaks of the float32 values that the int8 ones stand for (or f32 is the type).
+
+    `apart` is the op that keeps ONNX Runtime from joining DequantizeLinear with what reads the tensor, empty where there is none.
+    """
 
     value: SSAValue
     real: bool
     unsigned: bool = False
+    apart: str = ""
 
     @property
     def tensor(self) -> Tensor:
@@ -90,9 +94,11 @@ class Pending:
     """A float32 result of a computation on int8 tensors that has no scale yet; `emit` makes its ops once there is one.
 
     `bounds` are those of activations behind the computation, None where there is none. ONNX Runtime computes in integers only where the
-    quantisation implies these bounds, where nothing else reads the float32 value (`shared`), and where operands and result have the same
-    type (`unsigned`: that of the operands, None where they differ). Elsewhere it computes in float32, as `emit_real` does; None where that
-    cannot be followed, because it depends on the order of additions. `emit` is called again where several nodes quantise the value.
+    quantisation implies these bounds, where nothing else reads the float32 value (`shared`), where no op stands between that it does not
+    move QuantizeLinear or DequantizeLinear over (`apart`; `moved` is one that it does, unless an activation follows), and where operands
+    and result have the same type (`unsigned`: that of the operands, None where they differ). Elsewhere it computes in float32, as
+    `emit_real` does; None where that cannot be followed, because it depends on the order of additions. `emit` is called again where several
+    nodes quantise the value.
     """
 
     node: Node
@@ -102,6 +108,8 @@ class Pending:
     unsigned: bool | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     shared: bool = False
+    apart: str = ""
+    moved: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,16 @@ class Unusable:
 
 
 State = Known | KnownQuantized | Activation | Pending | Unusable
+
+
+@dataclass(frozen=True)
+class ApproximateLayer:
+    """A node that ONNX Runtime computes in float32: why, and what to do for an 8-bit one."""
+
+    name: str
+    op: str
+    reason: str
+    hint: str
 
 
 class Refused(Exception):
@@ -128,15 +146,14 @@ class Skipped(Exception):
 class Node:
     """A node, the block that its ops go into, and the values read so far.
 
-    `approximate_layers` collects, by number, the names of the nodes that are computed by an integer rule where ONNX Runtime computes in
-    float32; None where such nodes are refused.
+    `approximate_layers` collects, by number, the nodes that are computed by an integer rule where ONNX Runtime computes in float32.
     """
 
     graph: OnnxGraph
     info: OnnxNode
     block: Block
     states: Mapping[str, State]
-    approximate_layers: MutableMapping[int, str] | None = None
+    approximate_layers: MutableMapping[int, ApproximateLayer] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -148,11 +165,8 @@ class Node:
         raise Refused(attribute, reason, hint, self)
 
     def approximate(self, reason: str, hint: str) -> None:
-        """Notes that an integer rule stands in for what ONNX Runtime computes in float32; refuses the node where that was not asked for."""
-        if self.approximate_layers is None:
-            way = "or use --approximate, which computes it in integers and may round otherwise"
-            self.refuse("", f"ONNX Runtime computes this layer in float32: {reason}", f"{hint}; {way}")
-        self.approximate_layers[self.info.index] = self.name
+        """Notes that an integer rule stands in for what ONNX Runtime computes in float32; the first reason counts."""
+        self.approximate_layers.setdefault(self.info.index, ApproximateLayer(self.name, self.info.op, reason, hint))
 
     # Attributes
 
@@ -334,8 +348,9 @@ class Node:
 def waiting(node: Node, shape: tuple[int, ...], emit: Callable[[Quantization], SSAValue], operands: Sequence[Activation]) -> Pending:
     """A computation on `operands` that ONNX Runtime has an 8-bit kernel for, and whose float32 form cannot be followed."""
     types = {operand.unsigned for operand in operands}
+    apart = next((operand.apart for operand in operands if operand.apart), "")
     # Nodes that quantise the result in the same way share it.
-    return Pending(node, shape, cache(emit), None, types.pop() if len(types) == 1 else None)
+    return Pending(node, shape, cache(emit), None, types.pop() if len(types) == 1 else None, apart=apart)
 
 
 Rule = Callable[[Node], State | Sequence[State]]

@@ -78,7 +78,7 @@ def _max_pool(node: Node) -> State:
     properties = {**window_properties(pool.cut.stride, pool.cut.pads, FULL_RANGE), "kernel": integers(pool.cut.kernel)}
     kind = result_types(x.quantization, (1, *pool.places, pool.channels))
     result = node.add(MaxPool2DOp.create(operands=[pool.image(node, x)], properties=properties, result_types=kind))
-    return Activation(pool.result(node, result), x.real, x.unsigned)
+    return replace(x, value=pool.result(node, result))
 
 
 def _averages(node: Node, x: Activation, is_last: bool) -> tuple[tuple[int, ...], Emit]:

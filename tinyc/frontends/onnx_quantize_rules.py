@@ -123,12 +123,15 @@ def _emitted(node: Node, state: Pending, out: Quantization) -> SSAValue:
     What that does in float32, in an order of additions that is unknown, is refused, or computed in integers if the user allows it.
     """
     shared = state.shared or node.graph.uses[node.info.inputs[0]] > 1
-    if state.unsigned == out.unsigned and not shared and implied(state.bounds, out):
+    if state.unsigned == out.unsigned and not shared and not state.apart and implied(state.bounds, out):
         return state.emit(out)
     if state.emit_real is not None:
         return state.emit_real(out)
     if shared:
         reason, hint = "several nodes read its float32 result", "quantise it once, and let all read what DequantizeLinear makes of that"
+    elif state.apart:
+        reason = f"it does not move QuantizeLinear and DequantizeLinear over {state.apart}, which stands beside the layer"
+        hint = f"put QuantizeLinear and DequantizeLinear between the layer and {state.apart}"
     elif state.unsigned != out.unsigned:
         reason, hint = "its operands and result are not all int8 or all uint8", "quantise all activations to int8"
     else:

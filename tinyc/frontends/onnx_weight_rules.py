@@ -282,7 +282,21 @@ def _raw_weights(node: Node, position: int, axis: int) -> KnownQuantized:
 
 def _conv(node: Node) -> State:
     x = node.real(0)
+    if x.apart == "Pad" and _takes_pad(node):
+        x = replace(x, apart="")
     return waiting(node, *_convolution(node, x, _real_weights(node, 1, x), 2), (x,))
+
+
+def _takes_pad(node: Node) -> bool:
+    """Whether ONNX Runtime makes the Pad in front of a convolution part of it: zeros around an image that nothing else reads."""
+    name = node.info.inputs[0]
+    pad = next(other for other in node.graph.nodes if name in other.outputs)
+    if pad.op != "Pad" or node.graph.uses[name] > 1 or node.attribute("auto_pad", str, "NOTSET") != "NOTSET":
+        return False
+    counts, value = node.graph.constants.get(pad.inputs[1]), node.graph.constants.get(pad.inputs[2]) if len(pad.inputs) > 2 else None
+    is_zero = len(pad.inputs) < 3 or not pad.inputs[2] or (value is not None and not value.any())
+    spatial = counts is not None and len(pad.inputs) < 4 and not counts.reshape(2, -1)[:, :2].any()
+    return is_zero and spatial and pad.attributes.get("mode", "constant") == "constant"
 
 
 def _qlinear_conv(node: Node) -> State:
