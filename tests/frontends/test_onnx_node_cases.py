@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from frontends.onnx_node_table import DOCUMENT, document
+from support.host_network import compile_for_host, needs_gcc, run_on_host
 from support.onnx_node_cases import CLAIMED, Array, NodeCase, generated_cases
-from support.onnx_node_ways import WAYS, Outcome, outcomes
+from support.onnx_node_ways import WAYS, Outcome, outcomes, recorded_module
+from tinyc.numerics.profile import Profile
 
 pytest.importorskip("onnxruntime")
 
-QUANTISED = ("QLinearConv", "QLinearMatMul", "QuantizeLinear", "DequantizeLinear")
+QUANTISED = ("Clip", "DequantizeLinear", "MaxPool", "QLinearConv", "QLinearMatMul", "QuantizeLinear")
 
 
 @cache
@@ -39,18 +43,31 @@ def test_every_claimed_operator_that_has_a_case_is_equal_in_some_way() -> None:
     assert {case.op for case in cases} <= CLAIMED
 
 
-def test_every_quantised_case_of_8_bits_is_exact() -> None:
+def is_8_bit(case: NodeCase) -> bool:
+    """Whether the case itself is about 8-bit tensors that tinyc computes with."""
+
+    def narrow(array: Array | None) -> bool:
+        return array is not None and array.dtype.name in ("int8", "uint8")
+
+    return case.op in QUANTISED and any(map(narrow, (*case.inputs, *case.outputs)))
+
+
+def test_every_quantised_case_of_8_bits_is_exact_at_run_time() -> None:
     cases, found = results()
-
-    def is_8_bit(case: NodeCase) -> bool:
-        def narrow(array: Array | None) -> bool:
-            return array is not None and array.dtype.name in ("int8", "uint8")
-
-        return case.op in QUANTISED and any(map(narrow, (*case.inputs, *case.outputs)))
-
     wanted = {case.name for case in cases if is_8_bit(case)}
-    assert len(wanted) >= 15
-    assert wanted <= {outcome.case.name for outcome in found if not outcome.reason}
+    assert len(wanted) >= 18
+    assert wanted <= {outcome.case.name for outcome in found if outcome.way == "int8" and not outcome.reason}
+
+
+@pytest.mark.skipif(needs_gcc() is not None, reason="needs gcc")
+@pytest.mark.parametrize("name", [case.name for case in generated_cases() if is_8_bit(case)])
+def test_every_quantised_case_of_8_bits_is_exact_as_c(name: str, tmp_path: Path) -> None:
+    (case,) = [case for case in generated_cases() if case.name == name]
+    module, inputs, expected = recorded_module(case)
+    network = compile_for_host(module, Profile.ONNXRUNTIME, keep_float_io=True)
+    found = run_on_host(network, tmp_path, inputs)
+    for ours, recorded in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.reshape(recorded.shape), recorded)
 
 
 def test_every_way_has_cases_that_are_equal() -> None:

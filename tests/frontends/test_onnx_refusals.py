@@ -112,7 +112,8 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "that drops",
     ),
     "arithmetic on 8-bit numbers that stand for nothing": (lambda: _raw_sum(), "works on real values"),
-    "blocks of an activation": (lambda: _with_blocks(), "in blocks"),
+    "blocks that do not fit": (lambda: _with_blocks((1, 3)), "in blocks of 2"),
+    "a block's scale of zero": (lambda: _with_blocks((1, 2), 0), "not positive"),
     "a relu that the quantisation does not imply": (lambda: _layer("Conv", relu=True), "bounds 0 and none"),
     "a relu behind a matrix product, not implied": (lambda: _layer("Gemm", relu=True), "computes this layer in float32"),
     "a relu behind a mean, not implied": (lambda: _layer("GlobalAveragePool", relu=True), "computes this layer in float32"),
@@ -134,10 +135,10 @@ def _raw_sum() -> onnx.ModelProto:
     return graph.model()
 
 
-def _with_blocks() -> onnx.ModelProto:
+def _with_blocks(shape: tuple[int, int], scale: float = 1) -> onnx.ModelProto:
     graph = GraphBuilder()
     graph.input("x", [1, 4])
-    inputs = ["x", graph.constant("s", np.ones((1, 2), np.float32)), graph.constant("z", np.zeros((1, 2), np.int8))]
+    inputs = ["x", graph.constant("s", np.full(shape, scale, np.float32)), graph.constant("z", np.zeros(shape, np.int8))]
     graph.output(graph.node("QuantizeLinear", inputs, "y", axis=1, block_size=2), np.int8)
     return graph.model(21)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block
 
 from support.onnx_builder import as_int8, run_onnxruntime
@@ -264,12 +265,17 @@ def _pair(op: str, source: str, result: str, parameters: str) -> onnx.NodeProto:
     return helper.make_node(op, [source, f"{parameters}.scale", f"{parameters}.zero"], [result], name=f"{result}.{op}")
 
 
-def _interpreted(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Array]:
+def _imported(model: onnx.ModelProto) -> ModuleOp:
     try:
         module = import_onnx(model.SerializeToString(), "model.onnx")
     except TinycError as error:
         raise _refusal(error) from error
     run_passes(module, [ChannelsLast("nchw")])
+    return module
+
+
+def _interpreted(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Array]:
+    module = _imported(model)
     return evaluate(module, [as_int8(values) for values in feeds.values()], Profile.ONNXRUNTIME)
 
 
@@ -298,6 +304,19 @@ def _is_8_bits(array: Array | None) -> bool:
 
 def _recorded_in_int8(case: NodeCase) -> None:
     """A case whose own tensors have 8 bits, against the recorded outputs."""
+    model, feeds, outputs = recorded_form(case)
+    for ours, expected in zip(_interpreted(model, feeds), outputs, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def recorded_module(case: NodeCase) -> tuple[ModuleOp, list[Array], list[Array]]:
+    """A case whose own tensors have 8 bits as a module, its inputs, and the recorded outputs."""
+    model, feeds, outputs = recorded_form(case)
+    return _imported(model), [as_int8(values) for values in feeds.values()], outputs
+
+
+def recorded_form(case: NodeCase) -> tuple[onnx.ModelProto, dict[str, Array], list[Array]]:
+    """A case whose own tensors have 8 bits: the model, run-time inputs, and recorded outputs, uint8 ones as int8."""
     _require_plain(case)
     names = activations(case)
     model = _with_constants(case, names)
@@ -306,8 +325,7 @@ def _recorded_in_int8(case: NodeCase) -> None:
         _read_by_dequantize(model)
         outputs = [array.astype(np.float32) for array in outputs]
     feeds = {name: array for name, array in case.feeds().items() if array is not None and name in names}
-    for ours, expected in zip(_interpreted(model, feeds), outputs, strict=True):
-        np.testing.assert_array_equal(ours, as_int8(expected))
+    return model, feeds, [as_int8(expected) for expected in outputs]
 
 
 def _read_by_dequantize(model: onnx.ModelProto) -> None:

@@ -160,6 +160,9 @@ def _input_quantization(name: str, graph: OnnxGraph) -> tuple[float, int]:
             continue
         scale = graph.constants.get(node.inputs[first + 1]) if first + 1 < len(node.inputs) else None
         zero_point = graph.constants.get(node.inputs[first + 2]) if first + 2 < len(node.inputs) else None
+        if scale is not None and scale.size > 1 and node.op == "DequantizeLinear":
+            # A scale for each part: the tensor itself holds plain numbers.
+            return 1.0, 0
         if scale is not None and scale.size == 1 and scale.dtype in (np.float32, np.float16):
             if not np.isfinite(scale).all() or not scale.reshape(-1)[0] > 0:
                 raise Refused("scale", f"{node.op} gives it the scale {scale.reshape(-1)[0]}, expected a positive, finite number")

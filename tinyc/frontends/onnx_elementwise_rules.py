@@ -13,6 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 from tinyc.frontends.onnx_layout import transpose
 from tinyc.frontends.onnx_node import (
     QUANTIZE_HINT,
+    SHIFT,
     Activation,
     KnownQuantized,
     Node,
@@ -27,7 +28,7 @@ from tinyc.frontends.onnx_node import (
 from tinyc.frontends.onnx_quantize_rules import quantized, requantized
 from tinyc.frontends.onnx_window import FULL_RANGE, unsigned_property
 from tinyc.ir.nn_base import integers, tensor_of
-from tinyc.ir.nn_elementwise import AddOp, BinaryOp, MulOp, SoftmaxOp, SubOp, broadcast_shapes
+from tinyc.ir.nn_elementwise import AddOp, BinaryOp, ClampOp, MulOp, SoftmaxOp, SubOp, broadcast_shapes
 from tinyc.ir.nn_shape import ReshapeOp
 from tinyc.ir.nn_unary import UnaryOp
 from tinyc.numerics.softmax import scaled_softmax
@@ -73,8 +74,23 @@ def _bound(node: Node) -> State:
         return replace(state, bounds=_tighter(state.bounds, bounds), shared=shared, apart=state.apart or state.moved)
     if isinstance(state, Activation) and state.tensor.element == "f32":
         return _tabulated(node, state.shape, lambda out: quantized(node, state, out), bounds)
-    x = node.real(0)
+    x = node.quantized(0)
+    if not x.real:
+        return _bounded_numbers(node, x, bounds)
     return _tabulated(node, x.shape, lambda out: requantized(node, x, out), bounds)
+
+
+def _bounded_numbers(node: Node, x: Activation, bounds: tuple[float | None, float | None]) -> Activation:
+    """8-bit numbers that stand for themselves, limited to `bounds` in the file's type."""
+    shift = SHIFT if x.unsigned else 0
+    lower, upper = (missing if bound is None else bound - shift for bound, missing in zip(bounds, FULL_RANGE, strict=True))
+    # Where the bounds exclude each other, the upper one wins.
+    clamp = [int(np.clip(bound, *FULL_RANGE)) for bound in (min(lower, upper), upper)]
+    if tuple(clamp) == FULL_RANGE:
+        return x
+    return replace(
+        x, value=node.add(ClampOp.create(operands=[x.value], properties={"clamp": integers(clamp)}, result_types=[x.value.type]))
+    )
 
 
 def _tabulated(

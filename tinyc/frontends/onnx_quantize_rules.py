@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import SSAValue
 
@@ -21,9 +20,9 @@ from tinyc.frontends.onnx_node import (
     Quantization,
     Rule,
     State,
-    axis_of,
     quantized_type,
 )
+from tinyc.frontends.onnx_parts import dequantized_by_parts, is_in_parts, quantized_by_parts, scales_of
 from tinyc.frontends.onnx_window import FULL_RANGE
 from tinyc.ir.nn_base import integers
 from tinyc.ir.nn_elementwise import ClampOp, QuantizeOp
@@ -68,7 +67,10 @@ def _quantize_linear(node: Node) -> State:
     default = {3: False}.get(node.integer("output_dtype", 0), True)
     if isinstance(state, Known):
         return _quantized_constant(node, state, default)
-    _refuse_blocks(node)
+    if is_in_parts(node) and isinstance(state, Activation):
+        x = node.movable(0)
+        if x.tensor.element == "f32":
+            return quantized_by_parts(node, x, default)
     out = node.parameters(1, 2, default)
     if isinstance(state, Pending):
         return Activation(bounded(node, _emitted(node, state, out), state.bounds, out), False, out.unsigned)
@@ -76,35 +78,6 @@ def _quantize_linear(node: Node) -> State:
     if x.tensor.element == "f32":
         return Activation(quantized(node, x, out), False, out.unsigned)
     return Activation(requantized(node, x, out), False, out.unsigned)
-
-
-def _refuse_blocks(node: Node) -> None:
-    if node.integer("block_size", 0):
-        node.refuse("block_size", "quantisation of activations in blocks is not supported", "quantise activations per tensor")
-
-
-def _spread(node: Node, shape: tuple[int, ...], unsigned: bool) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], bool, int]:
-    """Scales and zero points of constant data of `shape`, as arrays that broadcast to it; whether they are for uint8; their axis."""
-    block = node.integer("block_size", 0)
-    if block:
-        axis = axis_of(node, node.integer("axis", 1), len(shape))
-        scales, zero_points, found = node.block_parameters(1, 2, unsigned)
-        wanted = (*shape[:axis], -(-shape[axis] // block), *shape[axis + 1 :])
-        if block < 0 or scales.shape != wanted:
-            node.refuse("scale", f"scales {list(scales.shape)} for data {list(shape)} in blocks of {block} along dimension {axis}")
-        block_of = np.arange(shape[axis]) // block
-        return scales.take(block_of, axis), zero_points.take(block_of, axis), found, axis
-    scales, zero_points, found = node.channel_parameters(1, 2, unsigned)
-    if not (scales > 0).all():
-        node.refuse("scale", "a scale is not positive", "the model was damaged, or calibrated on constant data")
-    if scales.size == 1:
-        return scales, zero_points, found, 0
-    axis = axis_of(node, node.integer("axis", 1), len(shape))
-    if shape[axis] != scales.size:
-        node.refuse("scale", f"{scales.size} scales for a dimension of {shape[axis]}")
-    spread = [1] * len(shape)
-    spread[axis] = scales.size
-    return scales.reshape(spread), zero_points.reshape(spread), found, axis
 
 
 _EPSILON = float(np.finfo(np.float32).eps)
@@ -149,7 +122,8 @@ def _quantized_constant(node: Node, state: Known, default: bool) -> State:
     """Weights that the file quantises itself."""
     if state.array.dtype != np.float32:
         node.refuse("type", f"a constant to quantise must be float32, is {state.array.dtype}")
-    scales, zero_points, unsigned, _ = _spread(node, state.array.shape, default)
+    found = scales_of(node, state.array.shape, default)
+    (scales, zero_points), unsigned = found.spread(state.array.shape), found.unsigned
     scaled = np.clip(state.array / scales, np.float32(-1024), np.float32(1024))
     values = np.clip(np.rint(scaled) + zero_points, -128, 127).reshape(state.array.shape)
     return Known((values + SHIFT).astype(np.uint8) if unsigned else values.astype(np.int8))
@@ -159,10 +133,11 @@ def _dequantize_linear(node: Node) -> State:
     state = node.state(0)
     if isinstance(state, Known):
         return _dequantized_constant(node, state)
-    _refuse_blocks(node)
     x = node.quantized(0)
     if x.real:
         node.refuse("inputs", "the input is float32")
+    if is_in_parts(node):
+        return dequantized_by_parts(node, x)
     parameters = node.parameters(1, 2, x.unsigned)
     return replace(node.reinterpreted(x, parameters), real=True)
 
@@ -174,11 +149,12 @@ def _dequantized_constant(node: Node, state: Known) -> State:
     unsigned = bool(values.dtype == np.uint8)
     if unsigned:
         values = (values.astype(np.int16) - SHIFT).astype(np.int8)
-    scales, zero_points, _, axis = _spread(node, values.shape, unsigned)
-    if node.integer("block_size", 0):
+    found = scales_of(node, values.shape, unsigned)
+    scales, zero_points = found.spread(values.shape)
+    if found.block:
         # Nothing multiplies by such weights; as numbers they are known all the same.
         return Known((values.astype(np.int64) - zero_points).astype(np.float32) * scales)
-    return KnownQuantized(values, scales.reshape(-1), zero_points.reshape(-1), axis, unsigned)
+    return KnownQuantized(values, scales.reshape(-1), zero_points.reshape(-1), found.axis, unsigned)
 
 
 QUANTIZE_RULES: Mapping[str, Rule] = {
