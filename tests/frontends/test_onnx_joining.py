@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -126,6 +128,21 @@ def test_an_op_that_onnx_runtime_does_not_move_over_is_named(op: str) -> None:
         import_onnx(graph.model().SerializeToString(), "model.onnx")
     assert [entry.node for entry in caught.value.diagnostics] == ["layer"]
     assert f"over {op}" in caught.value.diagnostics[0].reason
+
+
+def test_a_layer_beside_another_quantisation_of_its_moved_input_is_listed(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    graph = GraphBuilder()
+    graph.input("x", [1, 4, 6, 6], np.int8)
+    moved = graph.node("MaxPool", [graph.dequantize("x", (0.1, 3))], "pool", kernel_shape=[2, 2])
+    cut = [graph.constant(name, np.array([value])) for name, value in (("begin", 1), ("end", 5), ("axis", 2))]
+    weights = graph.weights("w", np.ones((4, 4, 1, 1), np.int8), np.full(4, 0.01, np.float32), 0)
+    layer = graph.node("Conv", [graph.node("Slice", [moved, *cut], "cut"), weights], "layer")
+    graph.output(graph.quantize(layer, (0.3, 0)), np.int8)
+    graph.output(graph.quantize(moved, (0.2, 0)), np.int8)
+    with pytest.raises(UnsupportedError, match="over MaxPool"):
+        import_onnx(graph.model().SerializeToString(), "model.onnx")
+    assert "Conv" in optimised_ops(graph.model(), str(tmp_path / "optimised.onnx"))
 
 
 def test_zeros_around_the_image_of_a_convolution_are_joined_with_it() -> None:

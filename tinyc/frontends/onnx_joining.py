@@ -33,11 +33,36 @@ def moving(op: str, rule: Rule) -> Rule:
         if isinstance(state, Pending) and op not in REMOVED | NOT_BEHIND_LAYERS:
             return _behind(node, state, "" if op in JOINED else op, rule)
         made = rule(node)
-        if op in JOINED:
+        if op in JOINED and not _is_quantized_elsewhere(node):
             return made
         return [_apart(result, op) for result in (made if isinstance(made, Sequence) else [made])]
 
     return moved
+
+
+_FARTHEST = 64
+"""Nodes that are looked at behind one; more do not stand between a layer and its QuantizeLinear."""
+
+
+def _is_quantized_elsewhere(node: Node) -> bool:
+    """Whether several nodes read the result and QuantizeLinear stands behind one of them, with nothing but moves between.
+
+    ONNX Runtime then moves that QuantizeLinear up, and DequantizeLinear no longer down to the others.
+    """
+    if node.info.op in REMOVED:
+        return False
+    readers = node.graph.readers
+    names, seen, is_shared = [name for name in node.info.outputs if name], 0, False
+    reaches = False
+    while names and seen <= _FARTHEST:
+        followers = readers.get(names.pop(), ())
+        is_shared |= len(followers) > 1
+        for follower in followers:
+            seen += 1
+            reaches |= follower.op == "QuantizeLinear"
+            if follower.op in JOINED | {"Cast"}:
+                names.extend(follower.outputs[:1])
+    return is_shared and (reaches or seen > _FARTHEST)
 
 
 def _apart(state: State, op: str) -> State:

@@ -74,6 +74,15 @@ class OnnxGraph:
         """How often each value is read, by nodes and as an output."""
         return Counter([*(name for node in self.nodes for name in node.inputs), *self.outputs])
 
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[OnnxNode]]:
+        """The nodes that read each value as their first input."""
+        found: dict[str, list[OnnxNode]] = {}
+        for node in self.nodes:
+            if node.inputs:
+                found.setdefault(node.inputs[0], []).append(node)
+        return found
+
 
 def read_onnx(content: bytes, file: str, folder: Path | None, shapes: Shapes | None = None) -> OnnxGraph:
     """The graph in `content`. `folder` is where external data may lie; `shapes` replaces the shapes of inputs by name.
