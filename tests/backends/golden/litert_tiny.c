@@ -135,7 +135,7 @@ static TINYC_NOINLINE void tiny_depthwise_3x3_unpack(const int8_t *weights, uint
 
 /* One row of outputs of one channel, from a plane of 3 rows of 4 words. */
 static TINYC_NOINLINE void tiny_depthwise_3x3_line(
-    const uint32_t *plane, const uint32_t *weights, int8_t *output, const tinyc_integer_channel *channel)
+    const uint32_t *plane, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
 {
     {
         const int32_t bias = channel->bias;
@@ -255,16 +255,16 @@ static TINYC_NOINLINE void tiny_depthwise_3x3(const int8_t *const *rows, int8_t 
             }
         }
         tiny_depthwise_3x3_unpack(weights, unpacked, 3);
-        tiny_depthwise_3x3_line(planes, unpacked, output++, channels++);
+        tiny_depthwise_3x3_line(planes, output++, unpacked, channels++);
         weights += 12;
         tiny_depthwise_3x3_unpack(weights, unpacked, 3);
-        tiny_depthwise_3x3_line(planes + 12, unpacked, output++, channels++);
+        tiny_depthwise_3x3_line(planes + 12, output++, unpacked, channels++);
         weights += 12;
         tiny_depthwise_3x3_unpack(weights, unpacked, 3);
-        tiny_depthwise_3x3_line(planes + 24, unpacked, output++, channels++);
+        tiny_depthwise_3x3_line(planes + 24, output++, unpacked, channels++);
         weights += 12;
         tiny_depthwise_3x3_unpack(weights, unpacked, 3);
-        tiny_depthwise_3x3_line(planes + 36, unpacked, output++, channels++);
+        tiny_depthwise_3x3_line(planes + 36, output++, unpacked, channels++);
         weights += 12;
     }
 }
