@@ -48,3 +48,18 @@ def test_a_graph_with_an_edge_to_a_local_function_without_a_frame_is_folded() ->
     assert has_folded(node + edge % "n.c:g")
     assert not has_folded(node + edge % "memcpy")
     assert deepest_stack(node + edge % "memcpy", "f") == 48
+
+
+def test_a_folded_function_counts_like_the_deepest_that_may_have_taken_its_place() -> None:
+    def node(name: str, size: int) -> str:
+        return f'node: {{ title: "n.c:{name}" label: "{name}\\nn.c:1:1\\n{size} bytes (static)" }}\n'
+
+    def edge(source: str, target: str) -> str:
+        return f'edge: {{ sourcename: "n.c:{source}" targetname: "n.c:{target}" label: "n.c:2:2" }}\n'
+
+    calls = edge("root", "kept") + edge("root", "other") + edge("root", "gone") + edge("kept", "leaf") + edge("gone", "leaf")
+    apart = calls + node("root", 8) + node("kept", 40) + node("gone", 40) + node("other", 40) + node("leaf", 16)
+    folded = calls + node("root", 8) + node("kept", 48) + node("other", 40) + node("leaf", 16)
+    assert deepest_stack(apart, "root") == 8 + 40 + 16
+    assert deepest_stack(folded, "root", apart) == 8 + 48 + 16
+    assert deepest_stack(folded.replace(edge("root", "kept"), ""), "root", apart) == 8 + 48 + 16

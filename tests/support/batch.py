@@ -56,10 +56,11 @@ def as_signed(values: Values) -> Values:
 
 
 def run_networks(
-    networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path, level: str = "-O1"
+    networks: Sequence[CompiledNetwork], inputs: Sequence[Values], platform: str, folder: Path, level: str | None = None
 ) -> list[list[Values]]:
     """Outputs of networks with different names, as computed by their C on `platform`; `inputs` are those of all, one after the other.
 
+    `level` is how the compiler optimises: by default not at all on the host, where that would take longer than running, else -O1.
     The host has sanitizers; Unicorn lets a network touch no memory but the batch's largest arena, whose end is every network's end.
     """
     for network in networks:
@@ -68,7 +69,9 @@ def run_networks(
                 (folder / name).write_text(text, encoding="utf-8")
     (folder / "batch.c").write_text(_program(networks), encoding="utf-8")
     (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for values in inputs))
-    {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(folder, platform, level)
+    {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(
+        folder, platform, level or ("-O0" if platform == "host" else "-O1")
+    )
     return _split((folder / "output.bin").read_bytes(), networks)
 
 

@@ -237,7 +237,7 @@ def check_on_host(cases: Sequence[Case], folder: Path, *, sanitize: bool = True,
     source, program = folder / "cases.c", folder / "cases"
     source.write_text(_program(cases, _HOST))
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
-    _build(["gcc", "-std=c99", "-O1", *WARNINGS, *sanitizers, f"-I{RUNTIME}", str(source), "-lm", "-o", str(program)])
+    _build(["gcc", "-std=c99", "-O0", *WARNINGS, *sanitizers, f"-I{RUNTIME}", str(source), "-lm", "-o", str(program)])
     environment = {"ASAN_OPTIONS": "detect_leaks=0"}
     _check(subprocess.run([str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment), cases)
 

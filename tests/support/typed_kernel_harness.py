@@ -108,7 +108,7 @@ def check_typed_on_host(cases: Sequence[TypedCase], folder: Path) -> None:
     source, program = folder / "cases.c", folder / "cases"
     source.write_text(_program(cases, base._HOST))
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    base._build(["gcc", "-std=c99", "-O1", *base.WARNINGS, *sanitizers, f"-I{base.RUNTIME}", str(source), "-lm", "-o", str(program)])
+    base._build(["gcc", "-std=c99", "-O0", *base.WARNINGS, *sanitizers, f"-I{base.RUNTIME}", str(source), "-lm", "-o", str(program)])
     environment = {"ASAN_OPTIONS": "detect_leaks=0"}
     _check(subprocess.run([str(program)], capture_output=True, text=True, check=False, env=environment), cases)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,17 +43,19 @@ def measure(files: Mapping[str, str], name: str, entry: str, target: Target, opt
         (built,) = gcc.compile([source], Path(folder) / "objects", target.gcc_flags, flags)
         (size,) = gcc.sizes([built])
         graph = _call_graph(Path(folder) / "objects")
+        unfolded = ""
         if has_folded(graph):
-            # Without folding the same code, function for function, and a graph that knows all of them.
+            # The same functions, each with a frame of its own, tell which ones the compiler has taken for the same.
             gcc.compile([source], Path(folder) / "unfolded", target.gcc_flags, [*flags, "-fno-ipa-icf"])
-            graph = _call_graph(Path(folder) / "unfolded")
-        stack = deepest_stack(graph, entry) if graph else 0
+            unfolded = _call_graph(Path(folder) / "unfolded")
+        stack = deepest_stack(graph, entry, unfolded) if graph else 0
     return Measured(size.text + size.rodata, size.data + size.bss, stack)
 
 
 LIBRARY_FRAME_BYTES = 32
 """For a function whose frame gcc does not know: newlib's memcpy, memset, memmove and lrintf stay below that on ARMv7E-M."""
 
+_NO_PATH: frozenset[str] = frozenset()
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \((?:static|dynamic|dynamic,bounded)\)')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 
@@ -69,26 +71,52 @@ def has_folded(graph: str) -> bool:
     return any(":" in target and _plain(target) not in frames for _, target in _EDGE.findall(graph))
 
 
-def deepest_stack(graph: str, root: str) -> int:
+def deepest_stack(graph: str, root: str, unfolded: str = "") -> int:
     """Most stack bytes on any path of calls from `root`, in gcc's call graph (VCG text of -fcallgraph-info=su).
 
-    Functions of the C library, such as memcpy, carry no figure there; they count as LIBRARY_FRAME_BYTES.
+    Functions of the C library, such as memcpy, carry no figure there; they count as LIBRARY_FRAME_BYTES. A function that was folded into
+    another one counts like the deepest of those that have the same frame and depth in `unfolded`, the graph of the code without folding: the
+    one that has taken its place is among them, and its frame may have become larger.
     """
-    frames = {_plain(title): int(size) for title, size in _NODE.findall(graph)}
-    calls: dict[str, set[str]] = {}
-    for source, target in _EDGE.findall(graph):
-        calls.setdefault(_plain(source), set()).add(_plain(target))
-    known: dict[str, int] = {}
+    folded, apart = _CallGraph(graph), _CallGraph(unfolded)
 
-    def depth(function: str, path: frozenset[str]) -> int:
+    def stand_in(function: str) -> int:
+        if function not in apart.frames:
+            return LIBRARY_FRAME_BYTES
+        depth = apart.depth(function)
+        same = [other for other, frame in apart.frames.items() if frame == apart.frames[function] and apart.depth(other) == depth]
+        return max((folded.depth(other, stand_in) for other in same if other in folded.frames), default=depth)
+
+    return folded.depth(root, stand_in)
+
+
+class _CallGraph:
+    """Frames in bytes by function, and who calls whom."""
+
+    def __init__(self, graph: str) -> None:
+        self.frames: dict[str, int] = {}
+        for title, size in _NODE.findall(graph):
+            # Of several forms of one function, such as one with a constant argument, the deepest counts.
+            self.frames[_plain(title)] = max(int(size), self.frames.get(_plain(title), 0))
+        self._calls: dict[str, set[str]] = {}
+        for source, target in _EDGE.findall(graph):
+            self._calls.setdefault(_plain(source), set()).add(_plain(target))
+        self._known: dict[str, int] = {}
+
+    def depth(
+        self, function: str, unknown: Callable[[str], int] = lambda _: LIBRARY_FRAME_BYTES, path: frozenset[str] = frozenset()
+    ) -> int:
+        """Most bytes from `function` on; `unknown` says how many a function without a frame takes with all that it calls."""
         if function in path:
             return 0
-        if function not in known:
-            deeper = max((depth(callee, path | {function}) for callee in calls.get(function, ())), default=0)
-            known[function] = frames.get(function, LIBRARY_FRAME_BYTES) + deeper
-        return known[function]
-
-    return depth(root, frozenset())
+        if function not in self._known:
+            if function in self.frames:
+                callees = self._calls.get(function, ())
+                deeper = max((self.depth(callee, unknown, path | {function}) for callee in callees), default=0)
+                self._known[function] = self.frames[function] + deeper
+            else:
+                self._known[function] = unknown(function)
+        return self._known[function]
 
 
 def _plain(title: str) -> str:
