@@ -164,12 +164,24 @@ class Model:
         return tried_remedies(self.module, options, report)
 
     def check(
-        self, target: str | Target = "cortex-m7", *, numerics: str | None = None, banks: str | None = None, pins: Sequence[str] = ()
+        self,
+        target: str | Target = "cortex-m7",
+        *,
+        numerics: str | None = None,
+        stream_input: bool = False,
+        banks: str | None = None,
+        pins: Sequence[str] = (),
     ) -> CheckResult:
         """What the network is made of and needs on `target`. Raises UnsupportedError and PassError, but not DoesNotFitError."""
         chosen = load_target(target) if isinstance(target, str) else target
         spread = parse_banks(banks, chosen) if banks is not None else ()
-        options = CompileOptions(profile_of(numerics or self.default_numerics), banks=spread, core=core_form(chosen), pins=parse_pins(pins))
+        options = CompileOptions(
+            profile_of(numerics or self.default_numerics),
+            stream_input=stream_input,
+            banks=spread,
+            core=core_form(chosen),
+            pins=parse_pins(pins),
+        )
         return check_module(self.module, self.name, chosen, options)
 
 

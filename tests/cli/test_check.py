@@ -54,6 +54,13 @@ def test_a_network_that_does_not_fit_is_told_by_how_much_and_the_exit_code_is_3(
     assert "supported         yes" in result.output
 
 
+def test_what_an_image_that_comes_row_by_row_needs_is_told(tmp_path: Path) -> None:
+    assert "(inputs and outputs included)" in check(network(True), tmp_path, "-t", "stm32f412").output
+    result = check(network(True), tmp_path, "-t", "stm32f412", "--stream-input")
+    assert result.exit_code == 0
+    assert "for rows of the input included" in result.output
+
+
 def test_free_sizes_are_given_on_the_command_line(tmp_path: Path) -> None:
     model = network(True)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"

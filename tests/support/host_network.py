@@ -108,7 +108,7 @@ def build_library(network: CompiledNetwork, folder: Path) -> ctypes.CDLL:
     library = folder / "network.so"
     sources = [folder / f"{network.name}.c", folder / f"{network.name}_weights.c"]
     built = subprocess.run(
-        ["gcc", "-std=c99", "-O2", *WARNINGS, "-fPIC", "-shared", "-I", folder, *sources, "-lm", "-o", library],
+        ["gcc", "-std=c99", "-O1", *WARNINGS, "-fPIC", "-shared", "-I", folder, *sources, "-lm", "-o", library],
         capture_output=True,
         text=True,
         check=False,

@@ -16,6 +16,7 @@ from tinyc.cli.options import (
     parse_shapes,
     print_explanation,
     read_pins,
+    stream_input_option,
     target_options,
 )
 from tinyc.driver.check import CheckResult, grouped
@@ -32,6 +33,7 @@ _NAMES = 3
 @target_options
 @numerics_option
 @onnx_options
+@stream_input_option
 @banks_option
 @explain_options
 @click.pass_context
@@ -44,6 +46,7 @@ def check_command(
     shapes: tuple[str, ...],
     layout: str,
     approximate: bool,
+    stream_input: bool,
     banks: str | None,
     explain: bool,
     as_json: bool,
@@ -59,7 +62,7 @@ def check_command(
     target = find_target(target_name, target_file)
     try:
         loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
-        result = loaded.check(target, numerics=numerics, banks=banks, pins=read_pins(pins, pin_file))
+        result = loaded.check(target, numerics=numerics, stream_input=stream_input, banks=banks, pins=read_pins(pins, pin_file))
     except UnsupportedError as error:
         click.echo("\n".join(refusal_lines(error)))
         context.exit(error.exit_code)

@@ -75,8 +75,8 @@ def deepest_stack(graph: str, root: str, unfolded: str = "") -> int:
     """Most stack bytes on any path of calls from `root`, in gcc's call graph (VCG text of -fcallgraph-info=su).
 
     Functions of the C library, such as memcpy, carry no figure there; they count as LIBRARY_FRAME_BYTES. A function that was folded into
-    another one counts like the deepest of those that have the same frame and depth in `unfolded`, the graph of the code without folding: the
-    one that has taken its place is among them, and its frame may have become larger.
+    another one counts like the deepest of those that have the same frame and depth in `unfolded`, the graph of the code without folding:
+    the one that has taken its place is among them, and its frame may have become larger.
     """
     folded, apart = _CallGraph(graph), _CallGraph(unfolded)
 
@@ -88,6 +88,10 @@ def deepest_stack(graph: str, root: str, unfolded: str = "") -> int:
         return max((folded.depth(other, stand_in) for other in same if other in folded.frames), default=depth)
 
     return folded.depth(root, stand_in)
+
+
+def _library_frame(_: str) -> int:
+    return LIBRARY_FRAME_BYTES
 
 
 class _CallGraph:
@@ -103,9 +107,7 @@ class _CallGraph:
             self._calls.setdefault(_plain(source), set()).add(_plain(target))
         self._known: dict[str, int] = {}
 
-    def depth(
-        self, function: str, unknown: Callable[[str], int] = lambda _: LIBRARY_FRAME_BYTES, path: frozenset[str] = frozenset()
-    ) -> int:
+    def depth(self, function: str, unknown: Callable[[str], int] = _library_frame, path: frozenset[str] = frozenset()) -> int:
         """Most bytes from `function` on; `unknown` says how many a function without a frame takes with all that it calls."""
         if function in path:
             return 0
