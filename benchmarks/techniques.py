@@ -18,7 +18,7 @@ from xdsl.dialects.builtin import DenseArrayBase, ModuleOp
 from xdsl.ir import Operation, Use
 from xdsl.passes import ModulePass
 
-from tinyc.backends.cortexm import lower_window
+from tinyc.backends.cortexm import lower_window, widen_weights
 from tinyc.backends.cortexm.kernels import conv
 from tinyc.backends.cortexm.kernels.output_stage import plan_output_stage
 from tinyc.ir.nn_base import NNOp, integers
@@ -93,7 +93,11 @@ _INTEGER: tuple[tuple[ModuleType, str, Callable[..., Any]], ...] = (
 )
 _ROLLED: tuple[tuple[ModuleType, str, Any], ...] = ((conv, "_UNROLLED_AT_MOST", 1), (conv, "_LOOP_STEPS", (1,)))
 
+_NO_WINOGRAD: tuple[tuple[ModuleType, str, Any], ...] = ((widen_weights, "winograd_spec", lambda *_: None),)
+_SIZES_AS_ARGUMENTS = {"plane-rings": "", "compact-code": "compact-code{all=true}"}
+
 TECHNIQUES = (
+    Technique("code specialisation", "sizes and strides of convolutions and fully connected layers are arguments", _SIZES_AS_ARGUMENTS),
     Technique("adaptive im2col", "every convolution gathers one tile of four columns", {"size-im2col": ""}),
     Technique("unrolling", "inner loops of convolutions do one step a round; other kernels stay as they are", patches=_ROLLED),
     Technique(
@@ -108,6 +112,9 @@ TECHNIQUES = (
     Technique("overlap", "no output is placed over an input", {"plan-memory": "plan-memory{overlap=false}"}),
     Technique("proved requantisation", "every channel is requantised in float32", patches=_INTEGER),
     Technique("wide weights", "all weights are int8 in flash", {"widen-weights": ""}),
+    Technique("planes between convolutions", "streamed depthwise layers gather from rows of pixels", {"plane-rings": ""}),
+    Technique("Winograd", "every convolution of 3x3 or 3x1 multiplies each weight", patches=_NO_WINOGRAD),
+    Technique("shared code", "no layers share code, unless they are all the same", {"share-code": ""}),
     Technique("several rows a call", "1x1 convolutions take one row", {"merge-rows": ""}),
     Technique("order of operators", "the order of the file", {"order-operators": ""}),
     Technique(
@@ -115,6 +122,7 @@ TECHNIQUES = (
         "all at once",
         {
             **_NO_STREAMS,
+            **_SIZES_AS_ARGUMENTS,
             "size-im2col": "",
             "fuse-activation": "",
             "fold-pad": "",
@@ -130,8 +138,6 @@ TECHNIQUES = (
 )
 
 WITHOUT_SWITCH = {
-    "code specialisation": "sizes, strides, offsets and zero points are constants of the C; there is no interpreter and no kernel that "
-    "takes them at run time to compare with. TensorFlow Lite Micro, in [benchmarks.md](benchmarks.md), is such a thing.",
     "weight order": "kernels read weights in the order in which SXTB16 gives the pairs for SMLAD; there is no kernel for another order.",
     "folded zero points": "the input's zero point is part of the bias and of the padding; no kernel subtracts it.",
 }
