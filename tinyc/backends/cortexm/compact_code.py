@@ -21,6 +21,7 @@ from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels import conv
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table
 from tinyc.backends.cortexm.kernels.compact import (
+    FIXED_POINT,
     CompactConvSpec,
     CompactDepthwiseSpec,
     CompactFullyConnectedSpec,
@@ -148,7 +149,8 @@ def compact_form(step: StreamOp, call: CallOp, fixed_point: bool) -> CompactForm
     if stage.form is OutputForm.FLOAT and bool((_table(channels).values["scale"] < 0).any()):
         return "one of its channels has a negative scale and no proof"
     try:
-        return CompactForm(step, call, spec, make(fixed_point, spec), weights, channels)
+        # Some layers follow the rules of fixed point in every profile: those whose scales XNNPACK does not take.
+        return CompactForm(step, call, spec, make(fixed_point or stage.form in FIXED_POINT, spec), weights, channels)
     except ValueError as error:
         return str(error)
 

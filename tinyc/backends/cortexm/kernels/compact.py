@@ -25,7 +25,7 @@ _LARGEST = 2**15 - 1
 _STRUCT_BYTES = 32
 """About what a layer's sizes take."""
 _FORMS = {OutputForm.SHIFT: "TINYC_SHIFTED", OutputForm.GENERAL: "TINYC_GENERAL"}
-_FIXED_POINT = (OutputForm.SHIFT, OutputForm.GENERAL)
+FIXED_POINT = (OutputForm.SHIFT, OutputForm.GENERAL)
 _STORING, _STORED = 22, 12
 """Instructions of a call that stores outputs, and of each output."""
 
@@ -71,7 +71,7 @@ class _Compact(KernelSpec):
     def output_sizes(self) -> str:
         """Initialiser of `tinyc_output_sizes`."""
         stage, form = self.stage, _FORMS.get(self.stage.form, "TINYC_MULTIPLIED")
-        wide = 16 if stage.form in _FIXED_POINT else 8
+        wide = 16 if stage.form in FIXED_POINT else 8
         quick = int(stage.form in (OutputForm.INTEGER, OutputForm.MIXED) and stage.clamped_by_saturation)
         assert not quick or stage.fraction_bits == FRACTION_BITS
         fields = (stage.zero_point, stage.minimum, stage.maximum, stage.fraction_bits, stage.shift, form, wide, quick)
@@ -100,7 +100,7 @@ def _check(*sizes: int) -> None:
 
 def compact_channel_type(stage: OutputStage) -> str:
     """C type of a channel's constants: those of the float form become those of a channel without a proof."""
-    return stage.channel_type if stage.form in _FIXED_POINT else "tinyc_mixed_channel"
+    return stage.channel_type if stage.form in FIXED_POINT else "tinyc_mixed_channel"
 
 
 def _storing(outputs: int, calls: int) -> int:
@@ -120,7 +120,7 @@ class CompactConvSpec(_Compact):
         _check(spec.input_width, spec.input_channels, spec.output_width, spec.output_channels, spec.kernel_height, spec.kernel_width)
         _check(self.words, spec.stride_width, spec.dilation_width, spec.pad_left)
         if spec.plane_words or spec.weights_are_wide or spec.shares_code:
-            raise ValueError(f"the layer has been given another form already: {spec}")
+            raise ValueError("it writes the planes of the layer behind it, or its weights have been given another form already")
 
     @property
     def layer(self) -> ConvSpec:
@@ -331,7 +331,7 @@ class CompactFullyConnectedSpec(_Compact):
 
 def compact_channels(stage: OutputStage, table: Table) -> Table:
     """The constants of `table`, which are of `stage`, as compact kernels take them."""
-    if stage.form in _FIXED_POINT:
+    if stage.form in FIXED_POINT:
         return table
     values = np.zeros(table.values.shape, dtype=[("bias", "i4"), ("multiplier", "i4")])
     values["bias"] = table.values["bias"]
