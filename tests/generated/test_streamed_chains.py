@@ -50,11 +50,18 @@ def drawn(networks: st.SearchStrategy[Network], count: int) -> list[Network]:
     found: dict[str, Network] = {}
 
     @settings(
-        max_examples=count, deadline=None, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=3 * count,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(networks)
     def draw(network: Network) -> None:
-        found[repr(network)] = network
+        # Hypothesis draws some networks more than once.
+        if len(found) < count:
+            found[repr(network)] = network
 
     draw()
     return list(found.values())

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from xdsl.dialects.builtin import ModuleOp
 
 from support.batch_on_unicorn import execute_on_unicorn
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.driver.compile import CompiledNetwork, compile_module, network_boundary
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.frontends.tflite import import_tflite
@@ -76,8 +77,12 @@ def run_networks(
 
 
 def compile_case(case: BatchCase, name: str, profile: Profile) -> CompiledNetwork:
-    """The case's network; a float32 boundary stays, since QUANTIZE and DEQUANTIZE are ops like others here."""
-    options = CompileOptions(profile, measure=False, keep_float_io=True)
+    """The case's network; a float32 boundary stays, since QUANTIZE and DEQUANTIZE are ops like others here.
+
+    Kernels have the form for Cortex-M7 with `tflm`, for Cortex-M4 otherwise: either runs on both cores.
+    """
+    core = CoreForm.CORTEX_M7 if profile is Profile.TFLM else CoreForm.CORTEX_M4
+    options = CompileOptions(profile, measure=False, keep_float_io=True, core=core.value)
     return compile_module(case.module, name, load_target("cortex-m4"), options)
 
 
