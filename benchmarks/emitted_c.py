@@ -51,7 +51,7 @@ def compiler_warnings(folder: Path, sources: Sequence[str]) -> list[str]:
 
 
 def cppcheck_findings(folder: Path, sources: Sequence[str]) -> list[str]:
-    """Warnings, performance, portability and errors; not of the constant tables: for their megabytes cppcheck takes more than half an hour."""
+    """Warnings, performance, portability and errors; not of constant tables: for megabytes cppcheck takes more than half an hour."""
     code = [source for source in sources if not source.endswith("_weights.c")]
     return lines_with([*CPPCHECK, *code], folder, "warning:", "error:", "performance:", "portability:")
 
