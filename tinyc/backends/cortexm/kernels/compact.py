@@ -32,7 +32,7 @@ _STORING, _STORED = 22, 12
 
 @dataclass(frozen=True)
 class _Compact(KernelSpec):
-    """What all have in common. `fixed_point` chooses between the profile `tflm` and the others, whose rules are in other functions."""
+    """What all have in common. `fixed_point` says by which rules outputs are stored: those of the profile `tflm` or the others'."""
 
     fixed_point: bool
     headers: ClassVar[tuple[str, ...]] = ("tinyc_compact.h", "tinyc_kernels.h")
