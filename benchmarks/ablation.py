@@ -129,7 +129,8 @@ stack, flash weights and code, in bytes, of arm-none-eabi-gcc {compiler}.
 
 A technique's worth depends on the others: in-place depthwise saves little RAM where layers are streamed anyway, and what a smaller peak
 leaves no room for costs instructions. The default (`--optimize balanced`) streams to the least RAM, so a row may have fewer
-instructions than it. An activation whose bounds are those of int8 itself, as ReLU's are where the zero point is -128, costs nothing in any form.
+instructions than it.
+An activation whose bounds are those of int8 itself, as ReLU's are where the zero point is -128, costs nothing in any form.
 {chr(10).join(["", *notes]) if notes else ""}
 {tables}
 
