@@ -11,7 +11,7 @@ import pytest
 
 from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
 from support.requantizations import random_requantization
-from tinyc.backends.cortexm.kernels.conv import ConvSpec, pack
+from tinyc.backends.cortexm.kernels.conv import FEW_COLUMNS, ConvSpec, pack
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm, plan_output_stage
 from tinyc.numerics.profile import Profile
 
@@ -42,7 +42,7 @@ def accumulate(
 def random_case(random: np.random.Generator, profile: Profile) -> Case:
     kernel_height, kernel_width = (int(v) for v in random.choice([1, 1, 2, 3, 3, 4, 5], 2))
     stride, dilation = int(random.choice([1, 1, 2, 3])), int(random.choice([1, 1, 1, 2, 3]))
-    depth, channels = int(random.choice([1, 2, 3, 4, 5, 7, 8, 11, 16, 30])), int(random.choice([1, 2, 3, 4, 7, 8]))
+    depth, channels = int(random.choice([1, 2, 3, 4, 5, 7, 8, 11, 16, 30])), int(random.choice([1, 2, 3, 4, 7, 8, 12]))
     pad = int(random.integers(0, kernel_width * dilation))
     output_width = int(random.choice([*range(1, 10), 11, 13, 16, 18, 24, 25]))
     span = (kernel_width - 1) * dilation + 1
@@ -83,6 +83,8 @@ def random_case(random: np.random.Generator, profile: Profile) -> Case:
         weights_are_wide=random.random() < 0.3,
     )
     assert spec.direct == direct
+    if channels % 4 == 0 and spec.columns <= FEW_COLUMNS and random.random() < 0.9:
+        spec = replace(spec, tile_channels=4)
     if spec.hoisted and random.random() < 0.5:
         spec = replace(spec, shares_code=True)
     inputs = rows[0] if direct else rows
@@ -117,6 +119,12 @@ def test_random_cases_cover_every_output_form_and_both_variants() -> None:
     assert {spec.direct for spec in specs} == {False, True}
     assert {(spec.hoisted, spec.weights_are_wide) for spec in specs} == {(False, False), (True, False), (False, True)}
     assert {sum(times for times, _ in spec.passes) for spec in specs if spec.hoisted} >= {1, 2, 3}
+
+
+def test_random_cases_cover_tiles_of_four_channels() -> None:
+    specs = [case.spec for case in random_cases(0, 60) + random_cases(1, 60) if isinstance(case.spec, ConvSpec)]
+    found = {(spec.tile_columns, spec.weights_are_wide) for spec in specs if spec.tile_channels == 4}
+    assert found == {(1, False), (1, True), (2, False), (2, True)}
 
 
 def mixed_case(shares_code: bool, compact: bool, channels: int) -> Case:

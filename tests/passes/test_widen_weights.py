@@ -13,7 +13,7 @@ from support.batch import PLATFORMS, run_networks
 from support.kernel_harness import missing_tools
 from support.network_builder import NetworkBuilder, random_inputs
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.backends.cortexm.kernels.conv import widen
+from tinyc.backends.cortexm.kernels.conv import ConvSpec, widen
 from tinyc.backends.cortexm.kernels.winograd import WinogradSpec
 from tinyc.backends.cortexm.size_im2col import arena_bytes
 from tinyc.driver.compile import compile_module
@@ -110,29 +110,64 @@ def test_winograd_weights_count_as_growth(growth: int) -> None:
     assert after * 100 <= before * (100 + growth)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str, tmp_path: Path) -> None:
+def check_results(modules: list[ModuleOp], passes: str, platform: str, directory: Path) -> list[ModuleOp]:
+    """Compiles by `passes` (of which %s is the profile), compares C with the interpreter, and returns the scheduled networks."""
     tools = missing_tools(
         *(["gcc"] if platform == "host" else ["arm-none-eabi-gcc"] if platform == "unicorn" else ["arm-none-eabi-gcc", "qemu-system-arm"])
     )
     if tools:
         pytest.skip(tools)
-    modules = [square_network(height, depth) for height in (4, 7, 10) for depth in (4, 8)]
     networks, inputs, expected = [], [], []
     for number, module in enumerate(modules):
         profile = Profile.LITERT if number % 2 else Profile.TFLM
-        passes = f"select-kernels{{numerics={profile.value}}},{'stream-rows,' if number > 3 else ''}size-im2col{{slack=50}},"
-        passes += "widen-weights{growth=1000 gain=1 slack=1000},plan-memory"
-        networks.append(
-            compile_module(module, f"n{number}", load_target("cortex-m4"), CompileOptions(profile, passes=passes, measure=False))
-        )
+        options = CompileOptions(profile, passes=passes % profile.value, measure=False)
+        networks.append(compile_module(module, f"n{number}", load_target("cortex-m4"), options))
         inputs.append(random_inputs(module))
         expected.append(evaluate(module, inputs[-1], profile))
-        assert winograd_rows(networks[-1].module)
     for network, found, wanted in zip(
-        networks, run_networks(networks, [values for arrays in inputs for values in arrays], platform, tmp_path), expected, strict=True
+        networks, run_networks(networks, [values for arrays in inputs for values in arrays], platform, directory), expected, strict=True
     ):
         np.testing.assert_array_equal(found[0], wanted[0], err_msg=network.name)
+    return [network.module for network in networks]
+
+
+@pytest.mark.parametrize("streams", ["", "stream-rows,"])
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str, streams: str, tmp_path: Path) -> None:
+    modules = [square_network(height, depth) for height in (4, 7, 10) for depth in (4, 8)]
+    passes = f"select-kernels{{numerics=%s}},{streams}size-im2col{{slack=50}},widen-weights{{growth=1000 gain=1 slack=1000}},plan-memory"
+    assert all(winograd_rows(module) for module in check_results(modules, passes, platform, tmp_path))
+
+
+def tiles(module: ModuleOp) -> list[tuple[int, int]]:
+    """Columns and channels of the tiles of each convolution by im2col."""
+    specs = [decode_kernel(op.kernel) for op in module.walk() if isinstance(op, CallOp)]
+    return [(spec.tile_columns, spec.tile_channels) for spec in specs if isinstance(spec, ConvSpec)]
+
+
+def scarce_network(height: int, depth: int) -> ModuleOp:
+    """Convolutions that leave little room for scratch; the second has channels in fours."""
+    builder = NetworkBuilder(13)
+    value = builder.conv(builder.input((1, height, 9, depth)), 6, (3, 3), pads=(1, 1, 1, 1))
+    value = builder.conv(value, 12, (2, 3), (1, 2), pads=(1, 0, 1, 0))
+    return builder.finish(builder.conv(value, 5, (1, 1)))
+
+
+def test_convolutions_with_little_scratch_take_four_channels_at_a_time() -> None:
+    assert tiles(scheduled(scarce_network(8, 4), "widen-weights{growth=0}"))[1] in ((1, 4), (2, 4))
+
+
+def test_channels_in_other_than_fours_are_taken_in_twos() -> None:
+    found = tiles(scheduled(scarce_network(8, 4), "widen-weights{growth=100}"))
+    assert (found[0][1], found[2][1]) == (2, 2)
+
+
+@pytest.mark.parametrize("growth", [0, 200])
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_networks_with_tiles_of_four_channels_compute_what_the_interpreter_does(platform: str, growth: int, tmp_path: Path) -> None:
+    modules = [scarce_network(height, depth) for height in (5, 8, 9) for depth in (3, 4)]
+    passes = f"select-kernels{{numerics=%s}},size-im2col{{slack=0}},widen-weights{{growth={growth} gain=0}},plan-memory"
+    assert any(channels == 4 for module in check_results(modules, passes, platform, tmp_path) for _, channels in tiles(module))
 
 
 def test_widening_gives_the_pairs_that_unpacking_would() -> None:

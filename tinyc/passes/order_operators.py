@@ -1,4 +1,4 @@
-"""order-operators: an order of execution with the least peak memory, proved for small graphs."""
+"""order-operators: an order of execution with the least peak memory, and then the fewest bytes live, proved for small graphs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinyc.passes.rewriting import main_block
 
 @dataclass(frozen=True)
 class OrderOperators(ModulePass):
-    """Reorder ops for the least peak of live tensors; exact where the search stays under max-states, else the order is kept."""
+    """Reorder ops for the least peak of live tensors, then the fewest bytes; exact where a search stays under max-states, else kept."""
 
     name = "order-operators"
     max_states: int = 20_000

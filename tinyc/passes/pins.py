@@ -36,7 +36,9 @@ DECISIONS: Mapping[str, Decision] = {
     "planes": Decision(_ON_OFF, ("plane-rings",), "whether a depthwise layer in a stream finds its input as int16 planes"),
     "columns": Decision((), ("size-im2col",), "output columns that a convolution gathers at a time"),
     "unroll": Decision((), ("size-im2col",), "steps in the body of a convolution's inner loop"),
-    "weights": Decision(("int8", "int16"), ("widen-weights",), "how a convolution by im2col finds its weights in flash"),
+    "weights": Decision(
+        ("int8", "int16", "int8-by-four", "int16-by-four"), ("widen-weights",), "how a convolution by im2col finds its weights in flash"
+    ),
     "winograd": Decision(("off", "on", "one-row", "two-rows"), ("widen-weights",), "Winograd's filtering for a convolution"),
     "unproved": Decision(("inline", "shared"), ("share-code",), "where a depthwise layer requantises channels without a proof"),
     "code": Decision(("specialised", "shared", "compact"), ("share-code", "compact-code"), "whose code the layer runs"),

@@ -96,7 +96,7 @@ def _load(call: CallOp, spec: KernelSpec) -> _Load:
 
 
 def _convolution(spec: ConvSpec, rows: int) -> _Load:
-    """A pair of values is gathered by a store, and loaded for two output channels at a time."""
+    """A pair of values is gathered by a store, and loaded for the output channels of a tile at a time."""
     pairs, outputs = len(spec.pairs), spec.output_width * spec.output_channels
     walked = 0
     for repetitions, gathered in spec.passes:
@@ -105,7 +105,7 @@ def _convolution(spec: ConvSpec, rows: int) -> _Load:
         unpacked = 2 * pairs * (1 + tiles) if spec.hoisted else 0
         walked += repetitions * (pairs * gathered + unpacked)
     gathered_words = spec.output_width * pairs
-    scratch = gathered_words + walked * -(-spec.output_channels // 2)
+    scratch = gathered_words + walked * -(-spec.output_channels // spec.tile_channels)
     # Whole words of a kernel row are loaded as such, what is left of it byte by byte.
     loaded = spec.output_width * len(spec.runs) * (spec.run_length // 4 + spec.run_length % 4)
     return _Load(float(rows * loaded), float(rows * outputs), float(rows * scratch))

@@ -21,7 +21,7 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.calls import scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import KernelSpec
-from tinyc.backends.cortexm.kernels.conv import ConvSpec, unpack, widen
+from tinyc.backends.cortexm.kernels.conv import FEW_COLUMNS, TILE_COLUMNS, ConvSpec, by_four_channels, unpack, widen
 from tinyc.backends.cortexm.kernels.winograd import WinogradSpec, pack_weights, sums_fit, winograd_spec
 from tinyc.backends.cortexm.size_im2col import arena_bytes, convolution_instructions, resize_scratches
 from tinyc.ir.dense import DenseAttr
@@ -86,8 +86,10 @@ class Candidate:
         packed = self.table.fields.data[0].array.ravel().view(np.uint32)
         if isinstance(variant.spec, WinogradSpec):
             _set_values(self.table, pack_weights(variant.spec, unpack(self.spec, packed)))
-        elif isinstance(variant.spec, ConvSpec) and variant.spec.weights_are_wide:
-            _set_values(self.table, widen(packed))
+        elif isinstance(variant.spec, ConvSpec) and variant.spec != self.spec:
+            four = variant.spec.tile_channels == 4
+            ordered = by_four_channels(packed, len(self.spec.pairs)) if four else packed
+            _set_values(self.table, widen(ordered) if variant.spec.weights_are_wide else ordered)
 
     def _position(self) -> int:
         return len(self.call.inputs)
@@ -185,6 +187,13 @@ class WidenWeights(ModulePass):
 
 
 _DECISIONS = ("weights", "winograd")
+
+
+def _form(spec: ConvSpec) -> str:
+    """The value of the decision `weights`."""
+    return ("int16" if spec.weights_are_wide else "int8") + ("-by-four" if spec.tile_channels == 4 else "")
+
+
 _ROWS_OF_WINOGRAD = {"one-row": 1, "two-rows": 2}
 
 
@@ -218,8 +227,10 @@ def _allowed(choice: Candidate, variants: Sequence[Variant], pinned: Pinned) -> 
             wanted = _ROWS_OF_WINOGRAD.get(winograd or "", spec.output_rows) == spec.output_rows
             keep = winograd != "off" and wanted and weights is None and (winograd is not None or not plain)
         else:
-            wide = isinstance(spec, ConvSpec) and spec.weights_are_wide
-            keep = winograd in (None, "off") and weights in (None, "int16" if wide else "int8") and not (wide and unpacked)
+            assert isinstance(spec, ConvSpec)
+            # Other columns than the pinned ones are another choice.
+            other = pinned.has(choice.call, "columns") and spec.columns != choice.spec.columns
+            keep = winograd in (None, "off") and weights in (None, _form(spec)) and not other and not (spec.weights_are_wide and unpacked)
         if keep:
             left.append(variant)
     if not left:
@@ -247,11 +258,10 @@ def _recorded(name: str, variants: Sequence[Variant], taken: Variant, why: Mappi
         size = variant.spec.scratch_bytes
         return Alternative(value, chosen, why[variant], variant.instructions, variant.weight_bytes, size)
 
-    plain = [variant for variant in variants if isinstance(variant.spec, ConvSpec)]
+    plain = [(_form(variant.spec), variant) for variant in variants if isinstance(variant.spec, ConvSpec)]
     winograd = [variant for variant in variants if isinstance(variant.spec, WinogradSpec)]
-    best = taken if taken in plain else variants[0]
-    values = ("int8", "int16")
-    weights = tuple(alternative(value, variant, variant is best) for value, variant in zip(values, plain, strict=True))
+    best = taken if isinstance(taken.spec, ConvSpec) else variants[0]
+    weights = tuple(alternative(value, variant, variant is best) for value, variant in plain)
     found = [] if winograd and taken in winograd else [Choice(name, "weights", WidenWeights.name, weights, pin)]
     if winograd:
         rows = {1: "one-row", 2: "two-rows"}
@@ -288,7 +298,14 @@ def _choice(step: StreamOp, call: CallOp) -> Candidate | None:
         return None
     rows = row_shape(call.output)[0]
     wide = replace(spec, weights_are_wide=True)
-    variants = [Variant(wide, 2 * table.size_bytes, convolution_instructions(wide, rows)), *_winograd_variants(step, call, spec, table)]
+    forms = [wide]
+    if not spec.hoisted and spec.tile_columns < TILE_COLUMNS and spec.output_channels % 4 == 0:
+        few = replace(spec, columns=min(spec.tile_columns, FEW_COLUMNS), tile_channels=4)
+        forms += [few, replace(few, weights_are_wide=True)]
+    variants = [
+        Variant(form, table.size_bytes * (2 if form.weights_are_wide else 1), convolution_instructions(form, rows)) for form in forms
+    ]
+    variants += _winograd_variants(step, call, spec, table)
     former = {name: call.properties[name] for name in ("kernel", "accesses")}
     scratch = scratch_of(call)
     return Candidate(step, call, spec, table, former, call.output, tuple(variants), scratch.size_bytes if scratch is not None else 0)

@@ -4,10 +4,13 @@ The body gathers the patches of up to four neighbouring output columns into scra
 so that one LDRD loads the same pair of two columns. Then it walks the output channels in twos: eight accumulators stay in registers,
 each weight word feeds eight SMLAD. Weights stay int8 in flash: a word holds a pair of values of two channels, in the byte order in which
 SXTB16 and SXTB16 with a rotation by 8 deliver the pairs. The input zero point is part of the bias, and padding is the zero point.
+
+Where scratch is short, a tile is two columns or one, of four channels at a time: as many products a load with half the scratch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -22,18 +25,27 @@ from tinyc.numerics.requantize import ChannelRequantization
 
 _UNROLLED_AT_MOST = 16
 _LOOP_STEPS = range(12, 5, -1)
-_NARROW_STEP, _WIDE_STEP = {1: 6, 2: 8, 3: 11, 4: 13}, {1: 4, 2: 6, 3: 9, 4: 11}
+_NARROW_STEP: Mapping[int, float] = {1: 6, 2: 8, 3: 11, 4: 13}
+_WIDE_STEP: Mapping[int, float] = {1: 4, 2: 6, 3: 9, 4: 11}
 """Instructions of one step by the columns of a tile, with weights that are still to be unpacked and with int16 weights."""
-_TILE_CONSTANTS, _UNPACKING = 20, 25
-"""Further instructions of a tile, and of unpacking the weights of two channels, besides what grows with the pairs."""
+_NARROW_STEP_OF_FOUR: Mapping[int, float] = {1: 10.5, 2: 15}
+_WIDE_STEP_OF_FOUR: Mapping[int, float] = {1: 6.5, 2: 11}
+"""The same for tiles of four channels."""
+_TILE_CONSTANTS, _CHANNEL_CONSTANTS, _UNPACKING = 8, 12, 25
+"""Further instructions of a tile, of two channels of it, and of unpacking their weights, besides what grows with the pairs."""
 _TEMPORARIES = {1: (4, 4), 2: (4, 4), 3: (2, 4), 4: (2, 2)}
 """Registers for weights and for values of patches by the columns of a tile, beside two accumulators a column and two pointers."""
+
+_TEMPORARIES_OF_FOUR = {1: (4, 4), 2: (2, 2)}
+"""The same for tiles of four channels; the form for Cortex-M4 takes two and two."""
 
 LONGEST_BODY = 32
 """Pairs in the body of the inner loop at most: its loads reach no further."""
 
 TILE_COLUMNS = 4
-"""Columns whose accumulators fit the registers."""
+"""Columns whose accumulators, for two channels, fit the registers."""
+FEW_COLUMNS = 2
+"""The same for four channels."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,8 @@ class ConvSpec(KernelSpec):
 
     unroll: int = 0
     """Pairs in the body of the inner loop; 0 leaves it to the rule of `loops`."""
+    tile_channels: int = 2
+    """Output channels of a tile: 2, or 4 of at most two columns, where channels are a multiple of 4."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -91,6 +105,10 @@ class ConvSpec(KernelSpec):
             raise ValueError(f"only convolutions of several tiles into channels last can share code: {self}")
         if not 0 <= self.unroll <= LONGEST_BODY:
             raise ValueError(f"the body of the inner loop can hold 1 to {LONGEST_BODY} pairs, not {self.unroll}")
+        if self.tile_channels not in (2, 4):
+            raise ValueError(f"a tile has 2 or 4 channels, not {self.tile_channels}")
+        if self.tile_channels == 4 and (self.columns > FEW_COLUMNS or self.output_channels % 4):
+            raise ValueError(f"tiles of 4 channels have 1 or 2 columns, and need a multiple of 4 channels: {self}")
         if self.columns < 1 or (self.columns > TILE_COLUMNS and self.columns % TILE_COLUMNS and self.columns < self.output_width):
             raise ValueError(f"columns must be 1 to {TILE_COLUMNS}, a multiple of {TILE_COLUMNS} or the whole row, but is {self.columns}")
 
@@ -231,10 +249,13 @@ class ConvSpec(KernelSpec):
     def temporaries(self, columns: int) -> tuple[list[str], list[str]]:
         """Variables for weights and for values of patches, in the form for Cortex-M7: as many as there are registers left over."""
         longest = max(steps for steps, _ in self.loops)
-        weights, values = _TEMPORARIES[columns]
+        weights, values = _TEMPORARIES[columns] if self.tile_channels == 2 else self._temporaries_of_four(columns)
         return [f"w{number}" for number in range(min(weights, 2 * longest))], [
             f"x{number}" for number in range(min(values, columns * longest))
         ]
+
+    def _temporaries_of_four(self, columns: int) -> tuple[int, int]:
+        return _TEMPORARIES_OF_FOUR[columns] if self.core is CoreForm.CORTEX_M7 else (2, 2)
 
     @property
     def estimated_gathering(self) -> int:
@@ -244,16 +265,23 @@ class ConvSpec(KernelSpec):
     @property
     def estimated_instructions(self) -> int:
         """About how many instructions one row takes on a Cortex-M4, gathering left out: for comparing values of `columns`."""
-        pairs, step = len(self.pairs), _WIDE_STEP if self.pairs_of_weights else _NARROW_STEP
-        iterations = self.loops[0][1]
+        pairs, step = len(self.pairs), self._steps
+        iterations, share = self.loops[0][1], self.tile_channels // 2
         looping = 7 * iterations if iterations > 1 else 3
-        total = 0
+        total = 0.0
         for repetitions, gathered in self.passes:
             full, rest = divmod(gathered, self.tile_columns)
             tiles = [self.tile_columns] * full + ([rest] if rest else [])
-            work = sum(step[columns] * pairs + looping + 6 * columns + _TILE_CONSTANTS for columns in tiles)
+            work = sum(step[columns] * pairs + looping + share * (6 * columns + _CHANNEL_CONSTANTS) + _TILE_CONSTANTS for columns in tiles)
             total += repetitions * (work + (9 * pairs // 2 + _UNPACKING if self.hoisted else 0))
-        return total * -(-self.output_channels // 2)
+        return round(total * -(-self.output_channels // self.tile_channels))
+
+    @property
+    def _steps(self) -> Mapping[int, float]:
+        """Instructions of one step by the columns of a tile."""
+        if self.tile_channels == 4:
+            return _WIDE_STEP_OF_FOUR if self.weights_are_wide else _NARROW_STEP_OF_FOUR
+        return _WIDE_STEP if self.pairs_of_weights else _NARROW_STEP
 
     def shared_source(self, symbol: str) -> str:
         return self._render("shared", symbol, symbol) if self.shares_code else ""
@@ -290,12 +318,14 @@ def pack(
     channel_pairs = padded.reshape(-1, 2, padded.shape[1])
     words = np.stack([channel_pairs[:, 0, low], channel_pairs[:, 1, low], channel_pairs[:, 0, high], channel_pairs[:, 1, high]], axis=-1)
     packed = np.ascontiguousarray(words).view("<u4").reshape(-1).astype(np.uint32)
+    if spec.tile_channels == 4:
+        packed = by_four_channels(packed, len(spec.pairs))
     table = Table("weights", "uint32_t", widen(packed) if spec.weights_are_wide else packed)
     return table, channel_table(spec.output_stage, requantization, matrix, bias, spec.input_zero_point, multiple=2)
 
 
 def unpack(spec: ConvSpec, packed: npt.NDArray[np.uint32]) -> npt.NDArray[np.int8]:
-    """The weights (O, H, W, I) in a table of int8 weights that `pack` made for `spec`."""
+    """The weights (O, H, W, I) in a table of int8 weights that `pack` made for `spec`, with tiles of two channels."""
     words = packed.astype("<u4").view(np.int8).reshape(-1, len(spec.pairs), 4)
     size = spec.kernel_height * spec.kernel_width * spec.input_channels
     matrix = np.zeros((words.shape[0], 2, size + 1), dtype=np.int8)
@@ -311,3 +341,8 @@ def widen(packed: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Words of four int8 weights as two int16 pairs each: bytes 0 and 2, then bytes 1 and 3."""
     pairs = packed.astype("<u4").view(np.int8).reshape(-1, 2, 2).swapaxes(1, 2).astype("<i2")
     return np.ascontiguousarray(pairs).reshape(-1).view("<u4").astype(np.uint32)
+
+
+def by_four_channels(packed: npt.NDArray[np.uint32], pairs: int) -> npt.NDArray[np.uint32]:
+    """Words of int8 weights for tiles of two channels, `pairs` each, in the order for tiles of four."""
+    return np.ascontiguousarray(packed.reshape(-1, 2, pairs).swapaxes(1, 2)).reshape(-1)
