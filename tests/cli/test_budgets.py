@@ -51,16 +51,18 @@ def test_balanced_turns_to_the_least_ram_where_it_does_not_fit() -> None:
 
 
 @pytest.mark.skipif(not KEYWORDS.exists(), reason="../shared/models is not there")
-def test_with_a_budget_between_them_the_scratch_of_convolutions_shrinks_before_anything_else() -> None:
+def test_below_the_least_ram_the_scratch_of_convolutions_shrinks_before_anything_else() -> None:
     def keywords(ram_bytes: int | None, optimize: str) -> int:
         target = limited(load_target("stm32f412"), ram_bytes, None)
         return tinyc.load(KEYWORDS).compile(target, optimize=optimize, measure=False).report.ram.arena_bytes
 
     balanced, least = keywords(None, "balanced"), keywords(None, "ram")
-    assert least < balanced
-    assert keywords(balanced - 1, "balanced") == least
+    assert least <= balanced
     # Not even the scratch that the least RAM still allows itself.
-    assert keywords(least - 1, "ram") < least
+    smallest = keywords(least - 1, "ram")
+    assert smallest < least
+    assert keywords(balanced - 1, "balanced") in (least, smallest)
+    assert keywords(least - 1, "balanced") == smallest
 
 
 def test_the_remedies_of_a_report_are_what_their_options_give() -> None:

@@ -22,7 +22,7 @@ Int8 = npt.NDArray[np.int8]
 
 def random_case(random: np.random.Generator, profile: Profile) -> Case:
     depth, channels = 4 * int(random.choice([1, 1, 2, 3, 5, 8])), 4 * int(random.choice([1, 2, 3]))
-    output_rows, pad = int(random.choice([1, 2])), int(random.choice([0, 1, 1, 1, 2]))
+    output_rows, tiles, pad = int(random.choice([1, 2])), int(random.choice([1, 2])), int(random.choice([0, 1, 1, 1, 2]))
     output_width = int(random.integers(1, 18))
     # Inputs that end before, at and behind the last column under the kernel.
     input_width = max(1, output_width + 2 - pad - int(random.integers(-2, 3)))
@@ -41,7 +41,7 @@ def random_case(random: np.random.Generator, profile: Profile) -> Case:
     matrix = weights.reshape(channels, -1)
     stage = plan_output_stage(requantization, matrix, bias, zero_point, integer=random.random() < 0.7)
     assert sums_fit(weights, output_rows)
-    spec = WinogradSpec(stage, input_width, depth, output_width, channels, zero_point, pad, output_rows)
+    spec = WinogradSpec(stage, input_width, depth, output_width, channels, zero_point, pad, output_rows, tiles)
     tables = Table("weights", "uint32_t", pack_weights(spec, weights)), channel_table(stage, requantization, matrix, bias, zero_point)
     return Case(spec, tables, rows, requantization.apply(accumulators))
 
@@ -69,8 +69,8 @@ def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
 def test_random_cases_cover_every_output_form_both_transforms_and_every_remainder() -> None:
     specs = [case.spec for case in random_cases(0, 60)]
     assert {spec.output_stage.form for spec in specs if isinstance(spec, WinogradSpec)} == set(OutputForm)
-    rests = {(spec.output_rows, spec.output_width % 4) for spec in specs if isinstance(spec, WinogradSpec)}
-    assert rests == {(rows, rest) for rows in (1, 2) for rest in range(4)}
+    rests = {(spec.output_rows, spec.tiles, spec.output_width % spec.group_columns) for spec in specs if isinstance(spec, WinogradSpec)}
+    assert rests == {(rows, tiles, rest) for rows in (1, 2) for tiles in (1, 2) for rest in range(2 * tiles)}
 
 
 @pytest.mark.parametrize("output_rows", [1, 2])

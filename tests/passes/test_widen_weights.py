@@ -103,6 +103,22 @@ def test_the_peak_bounds_the_scratch_of_winograd() -> None:
     assert arena("growth=1000 gain=1 slack=0") <= before < arena("growth=1000 gain=1 slack=1000")
 
 
+def winograd_tiles(module: ModuleOp) -> list[int]:
+    """Tiles of a group of each convolution by Winograd's filtering."""
+    specs = [decode_kernel(op.kernel) for op in module.walk() if isinstance(op, CallOp)]
+    return [spec.tiles for spec in specs if isinstance(spec, WinogradSpec)]
+
+
+def test_single_tiles_serve_where_the_scratch_of_two_would_raise_the_peak() -> None:
+    def found(slack: int, single_tiles: str) -> list[int]:
+        options = f"growth=1000 gain=1 slack={slack} single_tiles={single_tiles}"
+        return winograd_tiles(scheduled(square_network(depth=16), f"widen-weights{{{options}}}"))
+
+    assert found(1000, "true") == [2, 2]
+    assert 1 in found(0, "true")
+    assert 1 not in found(0, "false")
+
+
 @pytest.mark.parametrize("growth", [0, 60, 120, 250, 400])
 def test_winograd_weights_count_as_growth(growth: int) -> None:
     before = table_bytes(scheduled(square_network(), "widen-weights{growth=0}"))
@@ -131,11 +147,12 @@ def check_results(modules: list[ModuleOp], passes: str, platform: str, directory
     return [network.module for network in networks]
 
 
-@pytest.mark.parametrize("streams", ["", "stream-rows,"])
+@pytest.mark.parametrize(("streams", "slack"), [("", 1000), ("stream-rows,", 1000), ("", 30)])
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str, streams: str, tmp_path: Path) -> None:
+def test_networks_with_winograd_compute_what_the_interpreter_does(platform: str, streams: str, slack: int, tmp_path: Path) -> None:
     modules = [square_network(height, depth) for height in (4, 7, 10) for depth in (4, 8)]
-    passes = f"select-kernels{{numerics=%s}},{streams}size-im2col{{slack=50}},widen-weights{{growth=1000 gain=1 slack=1000}},plan-memory"
+    widening = f"widen-weights{{growth=1000 gain=1 slack={slack} single_tiles=true}}"
+    passes = f"select-kernels{{numerics=%s}},{streams}size-im2col{{slack=10}},{widening},plan-memory"
     assert all(winograd_rows(module) for module in check_results(modules, passes, platform, tmp_path))
 
 

@@ -72,6 +72,8 @@ def default_pipeline(options: CompileOptions) -> str:
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
     # More scratch than usual is also for the transformed inputs of Winograd's filtering.
     widening += [f"slack={options.slack}"] if options.slack > SizeIm2col.slack else []
+    # Who lets tables grow further spends flash on what scratch would do better.
+    widening += ["single_tiles=true"] if growth > WidenWeights.growth else []
     ordering = [f"order-instructions{{core={options.core}}}"] if options.core != OrderInstructions.core else []
     compacting = ["all=true"] if options.compact else []
     # Who leaves convolutions less scratch than usual leaves them none for whole tiles either.

@@ -28,9 +28,9 @@ SLACKS = (0, 2, 4, 15, 50, 400)
 
 _SURE_SLACK = 4
 """Up to here more slack may change nothing yet and something later."""
-RAM_SLACK = 1
+RAM_SLACK = 2
 """Percent of scratch that even the least RAM leaves to convolutions: the last columns cost fewest bytes and save most instructions."""
-RAM_GROWTH, RAM_GAIN = 100, 1
+RAM_GROWTH, RAM_GAIN = 400, 1
 """How weights may grow where RAM counts most: flash then buys the speed that scratch would."""
 
 SPEED_GROWTH, SPEED_GAIN = 400, 2

@@ -39,7 +39,11 @@ DECISIONS: Mapping[str, Decision] = {
     "weights": Decision(
         ("int8", "int16", "int8-by-four", "int16-by-four"), ("widen-weights",), "how a convolution by im2col finds its weights in flash"
     ),
-    "winograd": Decision(("off", "on", "one-row", "two-rows"), ("widen-weights",), "Winograd's filtering for a convolution"),
+    "winograd": Decision(
+        ("off", "on", "one-row", "two-rows", "one-row-one-tile", "two-rows-one-tile"),
+        ("widen-weights",),
+        "Winograd's filtering for a convolution",
+    ),
     "unproved": Decision(("inline", "shared"), ("share-code",), "where a depthwise layer requantises channels without a proof"),
     "code": Decision(("specialised", "shared", "compact"), ("share-code", "compact-code"), "whose code the layer runs"),
 }

@@ -114,9 +114,7 @@ def _convolution(spec: ConvSpec, rows: int) -> _Load:
 def _winograd(spec: WinogradSpec, rows: int) -> _Load:
     groups = sum(count for count, _ in spec.groups) * rows / spec.output_rows
     quads = spec.output_channels // GROUP_CHANNELS
-    # A word for each position and pair of values, of two tiles.
-    products = 2 * spec.positions * spec.pairs
-    sums = 2 * spec.positions * GROUP_CHANNELS
+    products, sums = spec.transformed_words, spec.sum_words
     inputs = groups * spec.windows[0] * spec.group_inputs * spec.input_channels / 4 * 2
     return _Load(inputs, float(rows * spec.output_width * spec.output_channels), groups * (products + quads * (products + 2 * sums)))
 

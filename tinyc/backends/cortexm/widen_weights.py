@@ -104,17 +104,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class WidenWeights(ModulePass):
-    """Larger weights where a byte saves `gain` instructions or more; tables grow by at most `growth` percent, the peak by `slack`."""
+    """Larger weights where a byte saves `gain` instructions or more; tables grow by at most `growth` percent, the peak by `slack`.
+
+    `single_tiles` admits Winograd's filtering in groups of one tile, which spends flash on what scratch would do better.
+    """
 
     name = "widen-weights"
     growth: int = 70
     gain: int = 20
     slack: int = 0
+    single_tiles: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         left = sum(table.size_bytes for table in op.ops if isinstance(table, TableOp)) * self.growth // 100
-        choices = [choice for step in steps_of(op) for call in step.calls if (choice := _choice(step, call)) is not None]
         pinned, found = Pinned.of(op, *_DECISIONS, "columns", "unroll"), recorder(ctx)
+        choices = []
+        for step in steps_of(op):
+            for call in step.calls:
+                single_tiles = self.single_tiles or (pinned.get(call, "winograd") or "").endswith("one-tile")
+                choice = _choice(step, call, single_tiles)
+                choices += [choice] if choice is not None else []
         _refuse_others(pinned, choices)
         if not any(choice.variants for choice in choices):
             return
@@ -194,7 +203,8 @@ def _form(spec: ConvSpec) -> str:
     return ("int16" if spec.weights_are_wide else "int8") + ("-by-four" if spec.tile_channels == 4 else "")
 
 
-_ROWS_OF_WINOGRAD = {"one-row": 1, "two-rows": 2}
+_WINOGRAD = {"one-row": (1, 2), "two-rows": (2, 2), "one-row-one-tile": (1, 1), "two-rows-one-tile": (2, 1)}
+"""Rows and tiles of a group by the values of the decision `winograd`."""
 
 
 def _refuse_others(pinned: Pinned, choices: Sequence[Candidate]) -> None:
@@ -224,7 +234,8 @@ def _allowed(choice: Candidate, variants: Sequence[Variant], pinned: Pinned) -> 
     for variant in variants:
         spec = variant.spec
         if isinstance(spec, WinogradSpec):
-            wanted = _ROWS_OF_WINOGRAD.get(winograd or "", spec.output_rows) == spec.output_rows
+            form = (spec.output_rows, spec.tiles)
+            wanted = _WINOGRAD.get(winograd or "", form) == form
             keep = winograd != "off" and wanted and weights is None and (winograd is not None or not plain)
         else:
             assert isinstance(spec, ConvSpec)
@@ -246,7 +257,7 @@ def _why_no_winograd(choice: Candidate, value: str) -> str:
         return f"it is for 3x3 convolutions with stride 1, the layer is {spec.family}"
     if spec.input_channels % 4 or spec.output_channels % 4:
         return f"channels must be multiples of 4, the layer has {spec.input_channels} and {spec.output_channels}"
-    if value == "two-rows" and any(isinstance(variant.spec, WinogradSpec) for variant in choice.variants):
+    if value.startswith("two-rows") and any(isinstance(variant.spec, WinogradSpec) for variant in choice.variants):
         return "two rows at a time need an even number of rows, outside of streams"
     return "dilation, a ring of planes, or sums too large for 32 bits are in the way"
 
@@ -264,8 +275,8 @@ def _recorded(name: str, variants: Sequence[Variant], taken: Variant, why: Mappi
     weights = tuple(alternative(value, variant, variant is best) for value, variant in plain)
     found = [] if winograd and taken in winograd else [Choice(name, "weights", WidenWeights.name, weights, pin)]
     if winograd:
-        rows = {1: "one-row", 2: "two-rows"}
-        others = [(rows[variant.spec.output_rows], variant) for variant in winograd if isinstance(variant.spec, WinogradSpec)]
+        names = {form: value for value, form in _WINOGRAD.items()}
+        others = [(names[spec.output_rows, spec.tiles], variant) for variant in winograd if isinstance(spec := variant.spec, WinogradSpec)]
         entries = [alternative("off", best, best is taken), *(alternative(value, variant, variant is taken) for value, variant in others)]
         found.append(Choice(name, "winograd", WidenWeights.name, tuple(entries), pin))
     return found
@@ -289,7 +300,7 @@ def _gain(present: Variant, variant: Variant) -> float:
     return saved / extra if extra > 0 else float("inf")
 
 
-def _choice(step: StreamOp, call: CallOp) -> Candidate | None:
+def _choice(step: StreamOp, call: CallOp, single_tiles: bool) -> Candidate | None:
     spec = decode_kernel(call.kernel)
     if not isinstance(spec, ConvSpec) or spec.weights_are_wide:
         return None
@@ -305,23 +316,25 @@ def _choice(step: StreamOp, call: CallOp) -> Candidate | None:
     variants = [
         Variant(form, table.size_bytes * (2 if form.weights_are_wide else 1), convolution_instructions(form, rows)) for form in forms
     ]
-    variants += _winograd_variants(step, call, spec, table)
+    variants += _winograd_variants(step, call, spec, table, single_tiles)
     former = {name: call.properties[name] for name in ("kernel", "accesses")}
     scratch = scratch_of(call)
     return Candidate(step, call, spec, table, former, call.output, tuple(variants), scratch.size_bytes if scratch is not None else 0)
 
 
-def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: TableOp) -> Iterator[Variant]:
+def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: TableOp, single_tiles: bool) -> Iterator[Variant]:
     access, rows = call.row_accesses()[0], row_shape(call.output)[0]
     if (access.window, access.stride, access.dilation, access.divisor) != (3, 1, 1, 1):
         return
     weights = unpack(spec, table.fields.data[0].array.ravel().view(np.uint32))
-    for output_rows in (1, 2):
+    for output_rows, tiles in _WINOGRAD.values():
         # Rows in pairs are a view of the output, and rings have none.
         alone = len(step.calls) == 1 and step.pushed_input is None
         if output_rows == 2 and (rows % 2 or not alone or buffer_of(call.output).slots != buffer_of(call.output).rows):
             continue
-        changed = winograd_spec(spec, output_rows)
+        if tiles == 1 and not single_tiles:
+            continue
+        changed = winograd_spec(spec, output_rows, tiles)
         if changed is not None and sums_fit(weights, output_rows):
             yield Variant(changed, changed.weight_bytes, changed.estimated_instructions * rows)
 

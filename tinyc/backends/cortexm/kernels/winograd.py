@@ -10,7 +10,8 @@ fraction bits, or one to the right, takes the factor away.
     A = [[1, 1, 1, 0], [0, 1, -1, -1]]                           transforms four sums of products into two outputs
 
 A group is two tiles side by side, four output columns. Its inputs are transformed once; then four output channels at a time, each of the 4
-(16) positions is a small matrix product of [2 tiles x pairs] and [pairs x 4 channels], whose eight sums stay in registers.
+(16) positions is a small matrix product of [2 tiles x pairs] and [pairs x 4 channels], whose eight sums stay in registers. Where scratch is
+short, a group is a single tile.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ from tinyc.backends.cortexm.kernels.output_stage import OutputStage
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 
 KERNEL = 3
-GROUP_COLUMNS, GROUP_CHANNELS = 4, 4
-_GROUP_INPUTS = GROUP_COLUMNS + KERNEL - 1
+TILE_COLUMNS, GROUP_CHANNELS = 2, 4
 _LARGEST_SUM = 2**29
 """Sums of products that stay below can be added and subtracted in int32 by the output transform."""
 _UNROLLED_AT_MOST = {1: 16, 2: 32}
@@ -51,6 +51,8 @@ class WinogradSpec(KernelSpec):
     input_zero_point: int
     pad_left: int = 0
     output_rows: int = 1
+    tiles: int = 2
+    """Tiles of a group, 1 or 2."""
     core: CoreForm = CoreForm.CORTEX_M4
 
     form: ClassVar[Form] = Form.ROW
@@ -59,8 +61,8 @@ class WinogradSpec(KernelSpec):
     def __post_init__(self) -> None:
         if min(self.input_width, self.input_channels, self.output_width, self.output_channels) < 1 or self.pad_left < 0:
             raise ValueError(f"sizes must be positive and padding not negative: {self}")
-        if self.input_channels % 4 or self.output_channels % GROUP_CHANNELS or self.output_rows not in (1, 2):
-            raise ValueError(f"needs multiples of 4 channels, and 1 or 2 rows: {self}")
+        if self.input_channels % 4 or self.output_channels % GROUP_CHANNELS or {self.output_rows, self.tiles} - {1, 2}:
+            raise ValueError(f"needs multiples of 4 channels, 1 or 2 rows, and 1 or 2 tiles: {self}")
 
     @property
     def family(self) -> str:
@@ -88,23 +90,28 @@ class WinogradSpec(KernelSpec):
     @property
     def groups(self) -> list[tuple[int, int]]:
         """How a row is divided: (repetitions, columns that are stored)."""
-        full, rest = divmod(self.output_width, GROUP_COLUMNS)
-        return [(count, columns) for count, columns in ((full, GROUP_COLUMNS), (1, rest)) if count and columns]
+        full, rest = divmod(self.output_width, self.group_columns)
+        return [(count, columns) for count, columns in ((full, self.group_columns), (1, rest)) if count and columns]
+
+    @property
+    def group_columns(self) -> int:
+        """Columns of output of a whole group."""
+        return self.tiles * TILE_COLUMNS
 
     @property
     def first_inside(self) -> int:
         """First group, by its first output column, whose inputs all lie in the image."""
-        return -(-self.pad_left // GROUP_COLUMNS) * GROUP_COLUMNS
+        return -(-self.pad_left // self.group_columns) * self.group_columns
 
     @property
     def last_inside(self) -> int:
         """Last output column at which a group can start so that its inputs all lie in the image."""
-        return self.input_width - _GROUP_INPUTS + self.pad_left
+        return self.input_width - self.group_inputs + self.pad_left
 
     @property
     def group_inputs(self) -> int:
         """Columns of input under a group."""
-        return _GROUP_INPUTS
+        return self.group_columns + KERNEL - 1
 
     @property
     def loop(self) -> tuple[int, int]:
@@ -115,22 +122,22 @@ class WinogradSpec(KernelSpec):
     @property
     def transformed_words(self) -> int:
         """Words of a group's transformed inputs, in scratch: [position][pair][tile]."""
-        return self.positions * self.pairs * 2
+        return self.positions * self.pairs * self.tiles
 
     @property
     def sum_words(self) -> int:
         """Words of a group's sums for four channels, in scratch behind them: [position][channel][tile]."""
-        return self.positions * GROUP_CHANNELS * 2
+        return self.positions * GROUP_CHANNELS * self.tiles
 
     @property
     def border_bytes(self) -> int:
-        """Bytes of the inputs of a group that lies partly outside the image, behind that: [row][column][channel]."""
+        """Bytes of the inputs of a group that lies partly outside the image: [row][column][channel]. Sums come into their place."""
         rows = self.output_rows + KERNEL - 1 if self.output_rows == 2 else 1
-        return -(-rows * _GROUP_INPUTS * self.input_channels // 8) * 8
+        return -(-rows * self.group_inputs * self.input_channels // 8) * 8
 
     @property
     def scratch_bytes(self) -> int:
-        return 4 * (self.transformed_words + self.sum_words) + self.border_bytes
+        return 4 * self.transformed_words + max(4 * self.sum_words, self.border_bytes)
 
     @property
     def weight_bytes(self) -> int:
@@ -142,22 +149,22 @@ class WinogradSpec(KernelSpec):
         """About how many instructions one row of output takes on a Cortex-M4, input transform included."""
         groups = sum(count for count, _ in self.groups)
         looping = 4 * self.loop[1] + 16
-        products = self.positions * (11 * self.pairs + looping)
-        outputs = GROUP_COLUMNS * GROUP_CHANNELS * self.output_rows * (16 if self.output_rows == 2 else 9) + 20
-        transform = (54 if self.output_rows == 2 else 32) * self.input_channels + 60
+        products = self.positions * (11 * self.pairs if self.tiles == 2 else 13 * self.pairs // 2) + self.positions * looping
+        outputs = self.group_columns * GROUP_CHANNELS * self.output_rows * (16 if self.output_rows == 2 else 9) + 20
+        transform = (54 if self.output_rows == 2 else 32) * self.input_channels * self.group_inputs // 6 + 60
         return groups * (transform + self.output_channels // GROUP_CHANNELS * (products + outputs)) // self.output_rows
 
     def source(self, symbol: str) -> str:
         return render("winograd.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
 
 
-def winograd_spec(spec: ConvSpec, output_rows: int) -> WinogradSpec | None:
+def winograd_spec(spec: ConvSpec, output_rows: int, tiles: int = 2) -> WinogradSpec | None:
     """`spec` by Winograd's filtering, or None where its shape is another one."""
     plain = (spec.kernel_height, spec.kernel_width, spec.stride_width, spec.dilation_width) == (KERNEL, KERNEL, 1, 1)
     if not plain or spec.input_channels % 4 or spec.output_channels % GROUP_CHANNELS or spec.plane_words:
         return None
     sizes = (spec.input_width, spec.input_channels, spec.output_width, spec.output_channels)
-    return WinogradSpec(spec.output_stage, *sizes, spec.input_zero_point, spec.pad_left, output_rows, spec.core)
+    return WinogradSpec(spec.output_stage, *sizes, spec.input_zero_point, spec.pad_left, output_rows, tiles, spec.core)
 
 
 def sums_fit(weights: npt.NDArray[np.int8], output_rows: int) -> bool:
