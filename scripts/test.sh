@@ -8,4 +8,4 @@ set_up dev
 .venv/bin/ruff format --check .
 .venv/bin/mypy --strict tinyc benchmarks scripts
 .venv/bin/python scripts/examples.py --check docs/*.md
-exec .venv/bin/pytest -n 2 "$@"
+exec .venv/bin/pytest -n 2 --dist worksteal "$@"

@@ -82,7 +82,7 @@ def refusal(module: ModuleOp) -> str:
     return ""
 
 
-@settings(max_examples=25, deadline=None, database=None, derandomize=True)
+@settings(max_examples=15, deadline=None, database=None, derandomize=True)
 @given(chains(), st.sampled_from(PROFILES))
 def test_chains_with_skips_compute_what_the_interpreter_does(network: Network, profile: Profile) -> None:
     reason = refusal(network.module)
@@ -97,7 +97,7 @@ def test_chains_with_skips_compute_what_the_interpreter_does(network: Network, p
 def test_other_networks_compute_what_the_interpreter_does_or_are_refused() -> None:
     taken = []
 
-    @settings(max_examples=25, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=15, deadline=None, database=None, derandomize=True)
     @given(networks(6, 1), st.sampled_from(PROFILES))
     def check(network: Network, profile: Profile) -> None:
         reason = refusal(network.module)
@@ -108,7 +108,7 @@ def test_other_networks_compute_what_the_interpreter_does_or_are_refused() -> No
             taken.append(network)
 
     check()
-    assert len(taken) >= 10
+    assert len(taken) >= 6
 
 
 def skip_from_the_input(builder: NetworkBuilder) -> ModuleOp:

@@ -54,7 +54,7 @@ def random_cases(seed: int, count: int) -> list[Case]:
 @pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
 @pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
 def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path, core=core)
+    check_on_host(random_cases(seed, 36), tmp_path, core=core)
 
 
 TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
@@ -63,7 +63,7 @@ TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
 @pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
 @pytest.mark.parametrize("core", CORES)
 def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
-    check_in_qemu(random_cases(100 + int(core[-1]), 60), tmp_path, core)
+    check_in_qemu(random_cases(100 + int(core[-1]), 48), tmp_path, core)
 
 
 def test_random_cases_cover_every_output_form_both_transforms_and_every_remainder() -> None:

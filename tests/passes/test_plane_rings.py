@@ -56,7 +56,8 @@ def test_planes_give_the_interpreter_s_results_and_nothing_is_written_outside_th
     if tools:
         pytest.skip(tools)
     networks, inputs, expected = [], [], []
-    for seed in range(48):
+    # On the host, sanitizers are slow.
+    for seed in range(20 if platform == "host" else 48):
         module = bottleneck(seed)
         profile = Profile.LITERT if seed % 2 else Profile.TFLM
         options = CompileOptions(profile, passes=PIPELINE.format(profile.value, 1000), measure=False)
@@ -65,7 +66,7 @@ def test_planes_give_the_interpreter_s_results_and_nothing_is_written_outside_th
             networks.append(network)
             inputs.append(random_inputs(module))
             expected.append(evaluate(module, inputs[-1], profile))
-    assert len(networks) >= 20
+    assert len(networks) >= (8 if platform == "host" else 20)
     for network, found, wanted in zip(
         networks, run_networks(networks, [values for arrays in inputs for values in arrays], platform, tmp_path), expected, strict=True
     ):
