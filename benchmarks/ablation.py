@@ -1,6 +1,7 @@
 """Switches each technique off in turn and tables what it is worth: instructions, RAM and flash on four networks, Cortex-M4.
 
-python benchmarks/ablation.py                        # measure and write docs/ablation.md
+python benchmarks/all.py --part ablation             # measure and write docs/ablation.md
+python benchmarks/ablation.py                        # the same, but with the zoo's networks where ../shared is not there
 python benchmarks/ablation.py --only kws_ref_model   # one network, or MODEL files; printed, nothing is written
 
 Networks that are not in ../shared/models are replaced by the zoo's networks of the same kind, made with random weights. Outputs of every
@@ -12,13 +13,16 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from cases import ROOT, SHARED
+from documents import Edit, Page
+from measure import Laboratory
 from techniques import TECHNIQUES, WITHOUT_SWITCH, Technique
+from terminal import Terminal
 
 import tinyc
 from tinyc.bench import measure_compiled
@@ -66,15 +70,14 @@ def measure(model: tinyc.Model, technique: Technique, expected: dict[str, Array]
     return Variant(figures.instructions, figures.ram, figures.weights + figures.code), outputs
 
 
-def measure_network(path: Path) -> list[tuple[Technique, Variant]]:
+def measure_network(path: Path, tell: Callable[[str], None]) -> list[tuple[Technique, Variant]]:
     """The default and every technique off, in the order of TECHNIQUES."""
     model = tinyc.load(path)
     base, outputs = measure(model, DEFAULT, None)
     rows = [(DEFAULT, base)]
     for technique in TECHNIQUES:
+        tell(f"{path.stem} without {technique.title}")
         rows.append((technique, measure(model, technique, outputs)[0]))
-        if sys.stderr.isatty():
-            print(f"{path.stem}: {technique.title}", file=sys.stderr)
     return rows
 
 
@@ -116,7 +119,7 @@ def document(results: dict[str, list[tuple[Technique, Variant]]], notes: Sequenc
     return f"""# Ablation: what each technique is worth
 
 ```
-python benchmarks/ablation.py
+python benchmarks/all.py --part ablation
 ```
 
 switches each technique off in turn, compiles for `{TARGET}`, runs one inference in Unicorn and writes this page. Every variant's
@@ -142,16 +145,25 @@ An activation whose bounds are those of int8 itself, as ReLU's are where the zer
 """
 
 
+def measure_ablation(laboratory: Laboratory, names: Sequence[str]) -> list[Edit]:
+    """What docs/ablation.md says about the networks `names`, which are on this machine."""
+    results = {name: measure_network(path, laboratory.tell) for name, path in named(names).items()}
+    rows = [line for found in results.values() for line in table(found).splitlines()]
+    return [Page(DOCUMENT, document(results, (), find_gcc_arm().version()), rows)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help=f"{', '.join(NETWORKS)}, or a model file; may be repeated; nothing is written")
     arguments = parser.parse_args()
+    terminal = Terminal()
     try:
         with tempfile.TemporaryDirectory(prefix="tinyc-ablation-") as folder:
             networks, notes = find_networks(Path(folder)) if arguments.only is None else (named(arguments.only), [])
             results = {}
             for name, path in networks.items():
-                results[name] = measure_network(path)
+                results[name] = measure_network(path, terminal.tell)
+                terminal.clear()
                 print(f"{name}\n{table(results[name])}\n", flush=True)
         if arguments.only is None:
             DOCUMENT.write_text(document(results, notes, find_gcc_arm().version()), encoding="utf-8")

@@ -1,10 +1,9 @@
 """How often a quantised network gives the float network's answer: tinyc's calibrators and ONNX Runtime's quantize_static, same data.
 
-python benchmarks/agreement.py                    # all networks; writes the tables of docs/quantize.md
-python benchmarks/agreement.py --check            # all networks; exit 1 where docs/quantize.md says otherwise
-python benchmarks/agreement.py --only mcunet-in0  # measure and print; may be repeated
+python benchmarks/all.py --part agreement      # all networks but the largest; writes the tables of docs/quantize.md
+python benchmarks/agreement.py mcunet-in4 ...  # measure these and print
 
-Exit 1, too, where the default is behind quantize_static on any network. All seeds are fixed: those of the networks in `tinyc zoo`, those
+It is an error where the default is behind quantize_static on any network. All seeds are fixed: those of the networks in `tinyc zoo`, those
 of the inputs below.
 """
 
@@ -20,19 +19,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from cases import ROOT, Array
+from cases import Array
+from documents import DOCS, Edit, Section
+from measure import Laboratory
 from onnx import numpy_helper
-from tables import lines_of, table, table_row, write_between
+from tables import table_row
+from terminal import Terminal
 
-from tinyc.cli.quantize_options import progress_bar
-from tinyc.errors import TinycError
+from tinyc.errors import MismatchError, TinycError
 from tinyc.quantize.options import Progress, QuantizeOptions
 from tinyc.quantize.post_training import quantize_arrays
 from tinyc.quantize.run_float import Runner
 from tinyc.zoo import count_network, make_network, networks, synthetic_inputs
 
-DOCUMENT = ROOT / "docs" / "quantize.md"
-COMMAND = "python benchmarks/agreement.py"
+DOCUMENT = DOCS / "quantize.md"
 RANDOM, TRAINED = "random", "trained"
 CALIBRATION_SAMPLES = 32
 SAMPLES = 2000
@@ -55,6 +55,7 @@ OPTIONS: Mapping[str, QuantizeOptions] = {
 CLASSIFIERS = tuple(name for name in networks() if name not in ("autoencoder", "yolo-fpn"))
 LARGEST_MACS = 60_000_000
 """Networks with more multiply-adds are measured only when they are named: they take minutes each."""
+MEASURED = tuple(name for name in CLASSIFIERS if count_network(name).macs <= LARGEST_MACS)
 
 Quantiser = Callable[[Path, Array, Path], onnx.ModelProto]
 
@@ -227,40 +228,33 @@ HEADINGS: Mapping[str, str] = {
 }
 
 
-def run(only: Sequence[str], check: bool) -> int:
-    """Measures the networks in `only`, or all that are small enough, and returns the exit code."""
-    found, wanted = [], only or [name for name in CLASSIFIERS if count_network(name).macs <= LARGEST_MACS]
-    for kind, measure in MEASURES.items():
-        for name in wanted:
-            with progress_bar() as progress:
-                found.append(measure(name, progress))
-            print(f"{kind:7} {found[-1].row()}", flush=True)
-    behind = [f"{one.kind} {one.network}: the default is behind {STATIC}" for one in found if one.behind]
-    if check:
-        lines = set(lines_of(DOCUMENT))
-        behind += [f"docs/quantize.md does not say: {one.row()}" for one in found if one.row() not in lines]
-    elif only:
-        print("nothing written: that takes all networks", file=sys.stderr)
-    else:
-        for kind, heading in HEADINGS.items():
-            rows = [one.row() for one in found if one.kind == kind]
-            write_between(DOCUMENT, f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->", table(heading, rows))
-        print("written: docs/quantize.md")
-    for line in behind:
-        print(line, file=sys.stderr)
-    return 1 if behind else 0
+def measure_agreement(laboratory: Laboratory, names: Sequence[str]) -> list[Edit]:
+    """What docs/quantize.md says about the networks `names`. Raises MismatchError where the default is behind `quantize_static`."""
+    found = []
+    for measure in MEASURES.values():
+        for name in names:
+            found.append(measure(name, laboratory.progress(name)))
+    behind = [f"{one.kind} {one.network}" for one in found if one.behind]
+    if behind:
+        raise MismatchError(f"the default is behind {STATIC} on {', '.join(behind)}")
+    return [Section(DOCUMENT, kind, [one.row() for one in found if one.kind == kind], heading) for kind, heading in HEADINGS.items()]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the documentation is no longer true")
-    parser.add_argument("--only", action="append", choices=CLASSIFIERS, help="this network only; may be repeated; nothing is written")
-    arguments = parser.parse_args()
+    parser.add_argument("networks", nargs="+", choices=CLASSIFIERS, metavar="NETWORK")
+    terminal = Terminal()
     try:
-        return run(tuple(arguments.only or ()), arguments.check)
+        for name in parser.parse_args().networks:
+            edits = measure_agreement(Laboratory(terminal.tell), [name])
+            terminal.clear()
+            print(*(f"{edit.document.name}: {row}" for edit in edits for row in edit.rows), sep="\n", flush=True)
     except TinycError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    finally:
+        terminal.clear()
+    return 0
 
 
 if __name__ == "__main__":

@@ -44,6 +44,11 @@ class Case:
     expected: Mapping[str, Array]
 
     @property
+    def samples(self) -> int:
+        """How many of the recorded inputs are run at most."""
+        return 1 if self.name in ONE_SAMPLE else len(self.inputs)
+
+    @property
     def source(self) -> str:
         """Where the network comes from."""
         return SOURCES[self.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-_TEXT_COLUMNS = frozenset({"network", "core", "numerics", "input", "made with"})
+_TEXT_COLUMNS = frozenset({"network", "core", "numerics", "input", "made with", "--optimize", "from", "architecture of"})
 
 
 def table(heading: str, rows: Sequence[str]) -> str:

@@ -1,15 +1,11 @@
-"""Takes every network of the zoo from float to C in QEMU, and compares all output values with ONNX Runtime on random inputs.
+"""Every network of the zoo from float to C in QEMU, on both cores: docs/zoo.md and the zoo's part of docs/benchmarks.md.
 
-python benchmarks/zoo.py                    # all networks; writes the table of docs/zoo.md
-python benchmarks/zoo.py --check            # all networks; exit 1 where docs/zoo.md says otherwise
-python benchmarks/zoo.py --only ds-cnn      # measure and print; may be repeated
+Quantising, running ONNX Runtime and comparing the two forms of ONNX are done once for both cores.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,31 +14,36 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from cases import ROOT
-from tables import lines_of, table, table_row, write_between
+from cases import Array, load_peers
+from documents import DOCS, Edit, Section
+from measure import CORES, Laboratory, estimated_cycles
+from networks import BENCHMARKS, RATIO_COLUMNS, compiler_statement, ratio_cells
+from tables import table_row
+from xdsl.dialects.builtin import ModuleOp
 
 import tinyc
 from tinyc.api import Model
-from tinyc.cli.quantize_options import progress_bar
-from tinyc.errors import MismatchError, TinycError
+from tinyc.bench import Figures, measure_compiled
+from tinyc.errors import MismatchError
 from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
-from tinyc.quantize.options import Progress, QuantizeOptions
+from tinyc.quantize.options import QuantizeOptions
 from tinyc.quantize.post_training import quantize_arrays
-from tinyc.runners import link_for_part, run_build
-from tinyc.targets import Target, load_target
-from tinyc.toolchains.gcc_arm import find_gcc_arm
+from tinyc.targets import load_target
 from tinyc.verify.desktop import as_archive, comparable, random_samples
 from tinyc.verify.onnxruntime_reference import run_onnxruntime
 from tinyc.zoo import make_network, networks, synthetic_inputs, tally
 
-DOCUMENT = ROOT / "docs" / "zoo.md"
-BEGIN, END = "<!-- zoo: begin -->", "<!-- zoo: end -->"
-COMMAND = "python benchmarks/zoo.py"
 SAMPLES = 8
 CALIBRATION_SAMPLES = 16
-TARGET = "cortex-m7"
-_HEADING = "network | input | made with | MACs | parameters | RAM | flash | instructions | equal to ONNX Runtime | weights of QOperator"
+COMPARED_TARGET = "cortex-m7"
+"""The weights of both forms of ONNX are compared in C for this one."""
+
+_ZOO_HEADING = "network | input | made with | MACs | parameters | equal to ONNX Runtime | weights of QOperator"
+_FIGURES_HEADING = (
+    "network | core | instructions | per MAC | est. cycles | per MAC | arena | lower bound | stack | RAM | weights | code | flash image"
+)
+_RATIOS_HEADING = f"network | core | architecture of | {RATIO_COLUMNS}"
 
 
 class Settings(TypedDict, total=False):
@@ -56,88 +57,123 @@ class Settings(TypedDict, total=False):
 REDUCED: Mapping[str, Settings] = {"mobilenet-v1": {"width": 0.75}, "proxyless-mobile": {"classes": 500}}
 """Networks whose weights are more than the 4 MB of flash that the emulated board has, and what they are made with instead."""
 
+ARCHITECTURES: Mapping[str, str] = {
+    "mcunet-vww1": "vww",
+    "mcunet-in3": "mcunet-in3",
+    "mobilenet-v1-vww": "vww_96_int8",
+    "ds-cnn": "kws_ref_model",
+    "resnet-8": "pretrainedResnet_quant",
+    "autoencoder": "ad01_int8",
+}
+"""Networks of the zoo with as many multiply-adds as a trained one, on which other tools were measured, and that one."""
+
 
 @dataclass(frozen=True)
 class ZooMeasurement:
-    """One network: its input without batch, settings, counts of the float model, and bytes and instructions of the C for TARGET."""
+    """One network: its input without batch, settings, counts of the float model; the figures of its C by core, and estimated cycles."""
 
     network: str
     shape: tuple[int, ...]
     settings: Settings
     macs: int
     parameters: int
-    ram: int
-    flash: int
-    instructions: int
+    figures: Mapping[str, Figures]
+    cycles: Mapping[str, int]
     values: int
-    """Output values that were compared, all of them equal."""
+    """Output values that were compared, on each core, all of them equal."""
 
     def row(self) -> str:
-        """Row of the table."""
+        """Row of docs/zoo.md."""
         made = ", ".join(f"`--{name} {value:g}`" for name, value in self.settings.items())
         equal = f"{self.values:,} of {self.values:,}"
-        return table_row(
-            *(self.network, "x".join(map(str, self.shape)), made, self.macs, self.parameters),
-            *(self.ram, self.flash, self.instructions, equal, "same"),
-        )
+        return table_row(self.network, "x".join(map(str, self.shape)), made, self.macs, self.parameters, equal, "same")
+
+    def figure_rows(self) -> list[str]:
+        """Rows of docs/benchmarks.md, one a core."""
+        rows = []
+        for core, taken in self.figures.items():
+            cycles = self.cycles[core]
+            rows.append(
+                table_row(
+                    *(self.network, core.upper(), taken.instructions, f"{taken.instructions / self.macs:.2f}"),
+                    *(cycles, f"{cycles / self.macs:.2f}", taken.arena, taken.lower_bound, taken.stack, taken.ram),
+                    *(taken.weights, taken.code, taken.image),
+                )
+            )
+        return rows
 
 
-def measure(name: str, progress: Progress) -> ZooMeasurement:
+@dataclass(frozen=True)
+class Quantised:
+    """A network of the zoo as int8 ONNX in `path`, with inputs and what ONNX Runtime answers to them."""
+
+    name: str
+    path: Path
+    model: Model
+    boundary: ModuleOp
+    """The network with the int8 inputs and outputs that its C has."""
+    samples: Sequence[Sequence[Array]]
+    expected: Sequence[Sequence[Array]]
+
+
+def measure_one(laboratory: Laboratory, name: str) -> ZooMeasurement:
     """One network. Raises MismatchError where an output value differs from ONNX Runtime's, or the weights of the two ONNX forms differ."""
     settings = REDUCED.get(name, Settings())
-    target = load_target(TARGET)
-    model = make_network(name, **settings)
-    counted = tally(model)
-    shape = tuple(dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim)[1:]
-    with tempfile.TemporaryDirectory(prefix="tinyc-zoo-") as text:
-        folder = Path(text)
-        path, quantised = folder / "float.onnx", folder / "int8.onnx"
-        path.write_bytes(model.SerializeToString())
+    float_model = make_network(name, **settings)
+    counted = tally(float_model)
+    shape = tuple(dimension.dim_value for dimension in float_model.graph.input[0].type.tensor_type.shape.dim)[1:]
+    with tempfile.TemporaryDirectory(prefix="tinyc-zoo-") as folder:
+        path, quantised_path = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        path.write_bytes(float_model.SerializeToString())
         # Another seed than that of the network, whose normalisations have seen those samples.
         samples = synthetic_inputs(shape, CALIBRATION_SAMPLES, 1)
-        result = quantize_arrays(path, {"input": samples}, QuantizeOptions(compare=False), progress=progress)
-        quantised.write_bytes(result.model.SerializeToString())
-        ram, flash, instructions, values = _run(name, quantised, target, folder, progress)
-        progress(name, 3, 4)
-        _compare_forms(name, quantised, folder, target)
-    return ZooMeasurement(name, shape, settings, counted.macs, counted.parameters, ram, flash, instructions, values)
+        result = quantize_arrays(path, {"input": samples}, QuantizeOptions(compare=False), progress=laboratory.progress(name))
+        quantised_path.write_bytes(result.model.SerializeToString())
+        laboratory.tell(f"{name}: ONNX Runtime")
+        quantised = answered(name, quantised_path)
+        figures, cycles, values = {}, {}, 0
+        for core in CORES:
+            laboratory.tell(f"{name}, {core.upper()}")
+            figures[core], cycles[core], values = measure_on(quantised, core)
+        laboratory.tell(f"{name}: QOperator")
+        compare_forms(quantised, Path(folder))
+    return ZooMeasurement(name, shape, settings, counted.macs, counted.parameters, figures, cycles, values)
 
 
-def _run(name: str, path: Path, target: Target, folder: Path, progress: Progress) -> tuple[int, int, int, int]:
-    """RAM, flash, instructions, and the number of output values compared."""
-    progress(name, 1, 4)
-    loaded = tinyc.load(path)
-    compiled = loaded.compile(target)
-    report = compiled.report
-    inside = loaded.module.clone()
-    run_passes(inside, parse_passes("strip-io-quantization"))
-    samples = random_samples(inside, SAMPLES, seed=0)
-    build = compiled.write(folder / "build")
-    progress(name, 2, 4)
-    result = run_build(build, "qemu", as_archive(samples))
-    expected = run_onnxruntime(path, inside, samples)
+def answered(name: str, path: Path) -> Quantised:
+    """The network in `path` with SAMPLES random inputs, and ONNX Runtime's answers."""
+    model = tinyc.load(path)
+    boundary = model.module.clone()
+    run_passes(boundary, parse_passes("strip-io-quantization"))
+    samples = random_samples(boundary, SAMPLES, seed=0)
+    return Quantised(name, path, model, boundary, samples, run_onnxruntime(path, boundary, samples))
+
+
+def measure_on(quantised: Quantised, core: str) -> tuple[Figures, int, int]:
+    """Figures and estimated cycles of the C on one core, and the number of output values compared. Raises MismatchError."""
+    target = load_target(CORES[core])
+    compiled = quantised.model.compile(target)
+    archive = as_archive(quantised.samples)
+    measured = measure_compiled(compiled, target, "qemu", archive)
     values = 0
-    for sample, theirs in enumerate(expected):
-        ours = comparable([result.outputs[f"output_{index}"][sample] for index in range(len(theirs))], theirs, inside)
-        for output, (found, wanted) in enumerate(zip(ours, theirs, strict=True)):
+    for sample, theirs in enumerate(quantised.expected):
+        outputs = [measured.run.outputs[f"output_{index}"][sample] for index in range(len(theirs))]
+        for output, (found, wanted) in enumerate(zip(comparable(outputs, theirs, quantised.boundary), theirs, strict=True)):
             differing = int(np.count_nonzero(found != wanted))
             if found.shape != wanted.shape or differing:
-                raise MismatchError(f"{name}: sample {sample}, output {output}: {differing} of {wanted.size} values differ")
+                raise MismatchError(f"{quantised.name}: sample {sample}, output {output}: {differing} of {wanted.size} values differ")
             values += wanted.size
-    if result.instructions is None:
-        raise MismatchError(f"{name}: instructions were not counted: {'; '.join(result.notes)}")
-    stack = max(result.stack_bytes or 0, report.ram.stack_bytes or 0)
-    ram = report.ram.arena_bytes + report.ram.static_bytes + stack
-    return ram, link_for_part(build, target).size.flash, result.instructions, values
+    first = {name: array[:1] for name, array in archive.items()}
+    return measured.figures, estimated_cycles(compiled, first, measured.figures.instructions), values
 
 
-def _compare_forms(name: str, path: Path, folder: Path, target: Target) -> None:
+def compare_forms(quantised: Quantised, folder: Path) -> None:
     """Raises MismatchError where the same network as QLinear operators, written by ONNX Runtime's own optimiser, has other weights in C."""
     other = folder / "qoperator.onnx"
-    write_qoperator(path, other)
-    first, second = (_weights(tinyc.load(file), target) for file in (path, other))
+    write_qoperator(quantised.path, other)
+    first, second = (_weights(model) for model in (quantised.model, tinyc.load(other)))
     if first != second:
-        raise MismatchError(f"{name}: {(first - second).total()} arrays of weights differ between QDQ and QOperator")
+        raise MismatchError(f"{quantised.name}: {(first - second).total()} arrays of weights differ between QDQ and QOperator")
 
 
 def write_qoperator(path: Path, other: Path) -> None:
@@ -153,51 +189,31 @@ def write_qoperator(path: Path, other: Path) -> None:
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _weights(model: Model, target: Target) -> Counter[str]:
+def _weights(model: Model) -> Counter[str]:
     """Contents of all constant arrays in the C, with their types, whatever their names and order."""
-    compiled = model.compile(target, name="network", measure=False)
+    compiled = model.compile(COMPARED_TARGET, name="network", measure=False)
     text = compiled.files["network_weights.c"]
     return Counter(f"{kind} {body}" for kind, body in re.findall(r"^const (\w+) \w+(\[\d+\] = \{.*?\});", text, re.DOTALL | re.MULTILINE))
 
 
-def untrue_rows(measurements: Sequence[ZooMeasurement]) -> list[str]:
-    """Rows that docs/zoo.md should have but does not."""
-    lines = set(lines_of(DOCUMENT))
-    return [f"docs/zoo.md does not say: {found.row()}" for found in measurements if found.row() not in lines]
+def measure_zoo(laboratory: Laboratory, names: Sequence[str]) -> list[Edit]:
+    """What the pages say about the networks `names`."""
+    peers = load_peers()
+    found = [measure_one(laboratory, name) for name in names]
+    ratios = []
+    for one in found:
+        like = ARCHITECTURES.get(one.network, "")
+        for core, taken in one.figures.items():
+            cells = ratio_cells(peers, like, core, taken)
+            if cells is not None:
+                ratios.append(table_row(one.network, core.upper(), like, *cells))
+    return [
+        compiler_statement(),
+        Section(DOCS / "zoo.md", "zoo", [one.row() for one in found], _ZOO_HEADING),
+        Section(BENCHMARKS, "zoo", [row for one in found for row in one.figure_rows()], _FIGURES_HEADING),
+        Section(BENCHMARKS, "zoo-ratios", ratios, _RATIOS_HEADING),
+    ]
 
 
-def run(wanted: Sequence[str], check: bool) -> int:
-    """Measures the networks `wanted` and returns the exit code."""
-    measurements = []
-    for name in wanted:
-        with progress_bar() as progress:
-            found = measure(name, progress)
-        print(found.row(), flush=True)
-        measurements.append(found)
-    if check:
-        problems = untrue_rows(measurements)
-        print("\n".join(problems) if problems else f"{len(measurements)} rows are as docs/zoo.md says")
-        return 1 if problems else 0
-    if set(wanted) != set(networks()):
-        print("nothing written: that takes all networks", file=sys.stderr)
-        return 0
-    compiler = f"Code of arm-none-eabi-gcc {find_gcc_arm().version()}; measured by `{COMMAND}`."
-    write_between(DOCUMENT, BEGIN, END, f"{table(_HEADING, [found.row() for found in measurements])}\n\n{compiler}")
-    print("written: docs/zoo.md")
-    return 0
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the documentation is no longer true")
-    parser.add_argument("--only", action="append", choices=list(networks()), help="this network only; may be repeated; nothing is written")
-    arguments = parser.parse_args()
-    try:
-        return run(tuple(arguments.only or networks()), arguments.check)
-    except TinycError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+ZOO = tuple(networks())
+"""All networks of the zoo."""
