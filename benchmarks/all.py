@@ -5,8 +5,8 @@ python benchmarks/all.py --check              # measure, write nothing; exit 1 w
 python benchmarks/all.py --only vww --only ds-cnn   # these networks only: print their rows, write nothing
 python benchmarks/all.py --part schedules     # one part only: write, or with --check compare, what it is about
 
-A part stops at the first network with a differing output value. What is not in ../shared is left out and said, and then no page about it
-is written; with --check the rows of the other networks are compared all the same.
+A part fails at the first network with a differing output value; the others are measured all the same, and the exit code is 1. What is not
+in ../shared is left out and said, and then no page about it is written; with --check the rows of the other networks are compared.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import ablation
 import agreement
 import code_size
+import printed
 import streamed
 from cases import ROOT, SOURCES, Case, find_cases
 from documents import Edit, missing_rows, untrue, write
@@ -29,7 +31,8 @@ from networks import measure_networks
 from schedules import measure_schedules
 from terminal import Terminal
 
-from tinyc.errors import TinycError
+import cycles
+from tinyc.errors import TinycError, ToolError
 from zoo import ZOO, measure_zoo
 
 
@@ -59,6 +62,8 @@ PARTS = (
     Part("forms", "kernels in both forms on Cortex-M7", tuple(SOURCES), with_cases(measure_forms)),
     Part("code-size", "--optimize size", code_size.NETWORKS, with_cases(code_size.measure_code_size)),
     Part("streamed", "--stream-input", streamed.NETWORKS, with_cases(streamed.measure_streamed)),
+    Part("printed", "what commands print", (printed.RECOMPUTED, printed.ZIG), with_cases(printed.measure_printed)),
+    Part("cycles", "estimated cycles against llvm-mca", cycles.NETWORKS, with_cases(cycles.measure_cycles)),
     Part("zoo", "the zoo from float to C, both cores", ZOO, measure_zoo),
     Part("agreement", "quantised networks against float ones", agreement.MEASURED, agreement.measure_agreement),
     Part("ablation", "every technique switched off", tuple(ablation.NETWORKS), ablation.measure_ablation),
@@ -107,23 +112,33 @@ def run_examples(check: bool) -> list[str]:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     print(result.stdout, end="", flush=True)
     if result.returncode and not check:
-        raise TinycError(f"scripts/examples.py failed: {result.stderr.strip()}")
+        raise ToolError(f"scripts/examples.py failed: {result.stderr.strip()}")
     return result.stderr.splitlines() if result.returncode else []
 
 
+def reported(name: str, terminal: Terminal, measure: Callable[[], list[str]]) -> list[str]:
+    """What `measure` finds, printed. Where it fails, that is what is found: the other parts are measured all the same."""
+    try:
+        found = measure()
+    except TinycError as error:
+        found = [f"error: {name}: {error}"]
+    terminal.clear()
+    print("".join(f"{line}\n" for line in found), end="", flush=True)
+    return found
+
+
 def run(parts: Sequence[Part], only: Sequence[str], check: bool, examples: bool) -> int:
-    """Measures `parts` and returns the exit code."""
+    """Measures `parts` and returns the exit code: 1 where one failed or, with `check`, a page is not true."""
     terminal, problems = Terminal(), list[str]()
     laboratory = Laboratory(terminal.tell)
     try:
         for number, part in enumerate(parts, start=1):
             terminal.part = f"{number} of {len(parts)}, {part.title}: "
-            found = run_part(part, laboratory, only, check)
-            terminal.clear()
-            print("".join(f"{line}\n" for line in found), end="", flush=True)
-            problems += found
+            problems += reported(part.name, terminal, partial(run_part, part, laboratory, only, check))
         if examples:
-            problems += run_examples(check)
+            terminal.part = "console blocks"
+            terminal.tell("")
+            problems += reported(EXAMPLES, terminal, partial(run_examples, check))
     finally:
         terminal.clear()
     if check:
@@ -143,9 +158,9 @@ def main() -> int:
     parts = [part for part in PARTS if part.name in wanted and part.wanted(only)]
     try:
         return run(parts, only, arguments.check, EXAMPLES in wanted and not only)
-    except TinycError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted; the pages of the part that was measured are as they were", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Holds the estimated cycles of Cortex-M7 against llvm-mca's, on the straight blocks of networks that take the most cycles.
 
-python benchmarks/cycles.py MODEL ... [--blocks 60]
+python benchmarks/all.py --part cycles               # measure and write the table of docs/profile.md
+python benchmarks/cycles.py MODEL ... [--blocks 60]  # print
 
 Only blocks that llvm-mca is sound on are compared: no multiple transfers by LDM, STM, PUSH and POP, no updated bases, no IT, no
 division. Jumps at the end are left out on both sides. Needs llvm-mca (Debian: llvm). Nothing is asserted: both are estimates.
@@ -16,6 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cases import Case
+from documents import DOCS, Edit, Section, Statement
+from measure import Laboratory
+from tables import table_row
+
 import tinyc
 from tinyc.cycles import CortexM7, Executed, Instruction, block_costs
 from tinyc.cycles.instruction import Kind
@@ -28,6 +34,12 @@ from tinyc.toolchains.process import execute, find_tool, first_error_lines
 TARGET = "cortex-m7"
 FEW, MANY = 4, 14
 """Repetitions of a block; the difference of their cycles is free of the start and the end."""
+BLOCKS = 60
+DOCUMENT = DOCS / "profile.md"
+NETWORKS = ("vww", "kws_ref_model", "fashion_mnist", "pretrainedResnet_quant")
+HEADING = "network | share of instructions compared | ours / llvm-mca | without the load rule | without both"
+SENTENCE = "(here LLVM {}, target `cortex-m7`"
+VERSION = re.compile(r"LLVM version (\d+)")
 TOTAL = re.compile(r"Total Cycles:\s+(\d+)")
 MODELS = {
     "as tinyc profile": CortexM7(),
@@ -82,8 +94,27 @@ def mca_cycles(tool: Path, block: StraightBlock, folder: Path) -> float:
     return (totals[1] - totals[0]) / (MANY - FEW)
 
 
-def compare(model: Path, most: int, tool: Path) -> str:
-    """One line about a network: cycles of its blocks by llvm-mca, and ours in relation to them."""
+@dataclass(frozen=True)
+class Comparison:
+    """Blocks of one network: how many, their share of all instructions, llvm-mca's cycles, and ours by the entries of MODELS over them."""
+
+    network: str
+    blocks: int
+    share: float
+    cycles: float
+    ratios: tuple[float, ...]
+
+    def __str__(self) -> str:
+        ratios = ", ".join(f"{title} {ratio:.2f}" for title, ratio in zip(MODELS, self.ratios, strict=True))
+        return f"{self.network}: {self.blocks} blocks, {self.share:.0f} % of the instructions, llvm-mca {self.cycles:,.0f}; {ratios}"
+
+    def row(self) -> str:
+        """Row of the table of docs/profile.md."""
+        return table_row(self.network, f"{self.share:.0f} %", *(f"{ratio:.2f}" for ratio in self.ratios))
+
+
+def compare(model: Path, most: int, tool: Path) -> Comparison:
+    """One network, on a random input."""
     with tempfile.TemporaryDirectory(prefix="tinyc-cycles-") as name:
         folder = Path(name)
         build = tinyc.load(model).compile(TARGET, measure=False).write(folder / "build")
@@ -92,24 +123,44 @@ def compare(model: Path, most: int, tool: Path) -> str:
         blocks = straight_blocks(executed, code.lines, most)
         theirs = sum(mca_cycles(tool, block, folder) * block.executions for block in blocks)
     ratios = []
-    for title, ours in MODELS.items():
+    for ours in MODELS.values():
         cycles = sum(
             (ours.straight_cycles(block.instructions * MANY) - ours.straight_cycles(block.instructions * FEW)) * block.executions
             for block in blocks
         ) / (MANY - FEW)
-        ratios.append(f"{title} {cycles / theirs:.2f}")
+        ratios.append(cycles / theirs)
     share = sum(len(block.instructions) * block.executions for block in blocks) / histogram.instructions
-    return f"{model.stem}: {len(blocks)} blocks, {100 * share:.0f} % of the instructions, llvm-mca {theirs:,.0f}; {', '.join(ratios)}"
+    return Comparison(model.stem, len(blocks), 100 * share, theirs, tuple(ratios))
+
+
+def find_llvm_mca() -> tuple[Path, str]:
+    """llvm-mca and its version. Raises ToolError where it is missing."""
+    tool = find_tool(["llvm-mca", "llvm-mca-19", "llvm-mca-14"], "llvm")
+    text = execute([tool, "--version"]).stdout
+    version = VERSION.search(text)
+    if version is None:
+        raise ToolError(f"{tool} --version says no version: {text.strip()}")
+    return tool, version[1]
+
+
+def measure_cycles(laboratory: Laboratory, cases: Sequence[Case]) -> list[Edit]:
+    """What docs/profile.md says about `cases`. Raises ToolError where llvm-mca is missing."""
+    tool, version = find_llvm_mca()
+    rows = []
+    for case in cases:
+        laboratory.tell(case.name)
+        rows.append(compare(case.model, BLOCKS, tool).row())
+    return [Statement(DOCUMENT, SENTENCE, (version,)), Section(DOCUMENT, "cycles", rows, HEADING)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
-    parser.add_argument("--blocks", type=int, default=60, help="how many blocks of a network are compared; default 60")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="how many blocks of a network are compared; default %(default)s")
     arguments = parser.parse_args()
     try:
-        tool = find_tool(["llvm-mca", "llvm-mca-19", "llvm-mca-14"], "llvm")
-        print(execute([tool, "--version"]).stdout.strip().splitlines()[0])
+        tool, version = find_llvm_mca()
+        print(f"LLVM {version}")
         for model in arguments.models:
             print(compare(model, arguments.blocks, tool), flush=True)
     except TinycError as error:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from cases import ROOT
-from tables import replaced, table
+from tables import MissingPlace, replaced, table
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 
 _FIGURE = r"[0-9](?:[0-9.,]*[0-9])?"
+_PRINTED = re.compile(rf"(?<![\w.-]){_FIGURE}(?![\w.-]*\w)")
+"""A figure that is no part of a name."""
 
 
 class Edit(Protocol):
@@ -35,7 +37,7 @@ class Edit(Protocol):
         ...
 
     def apply(self, text: str) -> str:
-        """`text`, which is that of the document, with what was measured. Raises ValueError where the place for it is not there."""
+        """`text`, which is that of the document, with what was measured. Raises MissingPlace."""
         ...
 
 
@@ -67,6 +69,11 @@ class Statement:
         """None: see Edit."""
         return ()
 
+    @staticmethod
+    def printed(document: Path, text: str) -> Statement:
+        """What a command printed, which `document` shows."""
+        return Statement(document, _PRINTED.sub("{}", text), _PRINTED.findall(text))
+
     @property
     def pattern(self) -> re.Pattern[str]:
         """Finds the sentence, whatever its figures are; one group for each figure."""
@@ -77,7 +84,7 @@ class Statement:
         """See Edit. A sentence that stands there twice has no place either."""
         found = list(self.pattern.finditer(text))
         if len(found) != 1 or len(self.figures) != self.template.count("{}"):
-            raise ValueError(f"the sentence {self.template!r} stands {len(found)} times in {self.document.name}")
+            raise MissingPlace(f"the sentence {self.template!r} stands {len(found)} times in {self.document.name}")
         parts, position = [], 0
         for group, figure in enumerate(self.figures, start=1):
             begin, end = found[0].span(group)
@@ -100,7 +107,7 @@ class Page:
 
 
 def write(edits: Iterable[Edit]) -> list[Path]:
-    """Makes the documents say what was measured; those that were changed. Raises ValueError, before any is written."""
+    """Makes the documents say what was measured; those that were changed. Raises MissingPlace, before any is written."""
     texts: dict[Path, str] = {}
     for edit in edits:
         texts[edit.document] = edit.apply(texts.get(edit.document) or edit.document.read_text(encoding="utf-8"))
@@ -111,7 +118,7 @@ def write(edits: Iterable[Edit]) -> list[Path]:
 
 
 def untrue(edits: Iterable[Edit]) -> list[str]:
-    """Lines of the documents that are not as measured, as a comparison of both. Raises ValueError as `write` does."""
+    """Lines of the documents that are not as measured, as a comparison of both. Raises MissingPlace."""
     problems = []
     for edit in edits:
         text = edit.document.read_text(encoding="utf-8")

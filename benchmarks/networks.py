@@ -19,6 +19,7 @@ PROFILES = (Profile.LITERT, Profile.TFLM)
 
 Peers = dict[str, dict[str, PeerFigures]]
 
+SENTENCE = "these are of arm-none-eabi-gcc {}"
 TITLES = {"tflm": "TFLM", "tinyengine": "TinyEngine"}
 _FULL_HEADING = (
     "network | core | numerics | instructions | per MAC | est. cycles | per MAC | arena | lower bound | stack | RAM | weights | code"
@@ -89,7 +90,7 @@ def readme_rows(measurements: Sequence[Measurement], peers: Peers) -> list[str]:
 
 def compiler_statement() -> Statement:
     """Whose bytes and instructions docs/benchmarks.md is about."""
-    return Statement(BENCHMARKS, "these are of arm-none-eabi-gcc {}", (find_gcc_arm().version(),))
+    return Statement(BENCHMARKS, SENTENCE, (find_gcc_arm().version(),))
 
 
 def measure_networks(laboratory: Laboratory, cases: Sequence[Case]) -> list[Edit]:

@@ -15,7 +15,7 @@ HEADING = "network | RAM, input in the arena | instructions | RAM, row by row | 
 NETWORKS = ("kws_ref_model", "pretrainedResnet_quant", "vww_96_int8", "vww", "mcunet-in3")
 SHOWN = "vww"
 """The network whose pushes the page shows."""
-_SHOWN_TEXT = "$ tinyc run build/vww instructions {} note of these, pushing the last row takes {} instructions, any earlier one at most {}"
+SENTENCE = "$ tinyc run build/vww instructions {} note of these, pushing the last row takes {} instructions, any earlier one at most {}"
 _PUSHES = re.compile(r"pushing the last row takes (\d+) instructions, any earlier one at most (\d+)")
 
 
@@ -34,4 +34,4 @@ def measure_streamed(laboratory: Laboratory, cases: Sequence[Case]) -> list[Edit
 
 def _pushes(pushed: Measurement) -> Statement:
     found = next(match for note in pushed.notes if (match := _PUSHES.search(note)) is not None)
-    return Statement(DOCUMENT, _SHOWN_TEXT, (f"{pushed.figures.instructions:,}", *found.groups()))
+    return Statement(DOCUMENT, SENTENCE, (f"{pushed.figures.instructions:,}", *found.groups()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+
+from tinyc.errors import TinycError
 
 _TEXT_COLUMNS = frozenset({"network", "core", "numerics", "input", "made with", "--optimize", "from", "architecture of"})
 
@@ -19,21 +20,14 @@ def table_row(*values: object) -> str:
     return "| " + " | ".join(f"{value:,}" if isinstance(value, int) else "" if value is None else str(value) for value in values) + " |"
 
 
+class MissingPlace(TinycError):
+    """A document has no place for what was measured."""
+
+
 def replaced(text: str, begin: str, end: str, body: str) -> str:
-    """`text` with `body` between the lines `begin` and `end`. Raises ValueError where they are missing."""
+    """`text` with `body` between the lines `begin` and `end`. Raises MissingPlace."""
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
     if not found_begin or not found_end:
-        raise ValueError(f"there are no lines {begin} and {end}")
+        raise MissingPlace(f"there are no lines {begin} and {end}")
     return f"{before}{begin}\n{body}\n{end}{after}"
-
-
-def write_between(document: Path, begin: str, end: str, body: str) -> None:
-    """Puts `body` between two lines of a file. Raises ValueError where they are missing."""
-    text = replaced(document.read_text(encoding="utf-8"), begin, end, body)
-    document.write_text(text, encoding="utf-8")
-
-
-def lines_of(document: Path) -> list[str]:
-    """The lines of a file; none where it is missing."""
-    return document.read_text(encoding="utf-8").splitlines() if document.exists() else []

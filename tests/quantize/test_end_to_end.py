@@ -1,4 +1,4 @@
-"""Zoo, quantiser, compiler, emulator: every output byte equals ONNX Runtime's. benchmarks/zoo.py does the same for the whole zoo."""
+"""Zoo, quantiser, compiler, emulator: every output byte equals ONNX Runtime's. benchmarks/all.py does the same for the whole zoo."""
 
 from __future__ import annotations
 
