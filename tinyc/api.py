@@ -103,6 +103,7 @@ class Model:
         planner: str = SOLVERS[0],
         stream_input: bool = False,
         banks: str | None = None,
+        ram_bytes: int | None = None,
         pins: Sequence[str] = (),
         insertions: Sequence[Insertion] = (),
         instruments: Instruments | None = None,
@@ -116,9 +117,16 @@ class Model:
         the least RAM, for most of the speed); `progress` is told how far the search for speed is; `planner` is greedy or exact
         (tinyc[exact]); with `stream_input` the C takes its input row by row and keeps no more rows of it than it needs; `pins` are choices
         about single layers, such as conv2d_3:weights=int16, by the names in `Compiled.explanation`; `banks` spreads the buffers over RAM
-        banks, see parse_banks. Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
+        banks, see parse_banks; `ram_bytes` is what the network may use of the RAM, in banks all arenas and the stack together.
+
+        Raises UsageError, UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
+        spread = parse_banks(banks, chosen) if banks is not None else ()
+        if banks is None:
+            chosen = limited(chosen, ram_bytes, None)
+        elif ram_bytes is not None:
+            check_total(chosen, ram_bytes)
         if optimize not in OPTIMIZE:
             raise UsageError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {printable(optimize)}")
         profile = profile_of(numerics or self.default_numerics)
@@ -130,7 +138,8 @@ class Model:
             measure,
             planner=planner,
             stream_input=stream_input,
-            banks=parse_banks(banks, chosen) if banks is not None else (),
+            banks=spread,
+            ram_limit=ram_bytes if banks is not None else None,
             core=core_form(chosen),
             pins=parse_pins(pins),
         )
@@ -147,20 +156,48 @@ class Model:
         points: int = POINTS,
         count: bool = True,
         measure: bool = True,
+        banks: str | None = None,
+        pins: Sequence[str] = (),
         progress: Progress = no_progress,
     ) -> Curve:
         """Peak RAM against instructions, from the least RAM to the fewest instructions on `target`; at most `points` points.
 
         `count` counts the instructions in QEMU where it is installed, otherwise they are estimated; `measure` adds the stack, where
-        arm-none-eabi-gcc is installed. Raises UnsupportedError, PassError, DoesNotFitError, ToolError.
+        arm-none-eabi-gcc is installed; `banks` and `pins` are those of `compile`, and all points have them. Raises UsageError,
+        UnsupportedError, PassError, DoesNotFitError, ToolError.
         """
         chosen = load_target(target) if isinstance(target, str) else target
-        options = CompileOptions(profile_of(numerics or self.default_numerics), measure=measure, core=core_form(chosen))
+        options = CompileOptions(
+            profile_of(numerics or self.default_numerics),
+            measure=measure,
+            banks=parse_banks(banks, chosen) if banks is not None else (),
+            core=core_form(chosen),
+            pins=parse_pins(pins),
+        )
         return pareto_curve(Request(self.module, self.name, chosen), options, points, count, progress)
 
-    def remedies(self, report: MemoryReport, *, numerics: str | None = None, stream_input: bool = False) -> tuple[Remedy, ...]:
-        """Options that make the arena of `report`, which `compile` gave under its other defaults, smaller; they are tried."""
-        options = CompileOptions(profile_of(numerics or self.default_numerics), stream_input=stream_input)
+    def remedies(
+        self,
+        report: MemoryReport,
+        target: str | Target = "cortex-m7",
+        *,
+        numerics: str | None = None,
+        stream_input: bool = False,
+        banks: str | None = None,
+        pins: Sequence[str] = (),
+    ) -> tuple[Remedy, ...]:
+        """Options that make the arena of `report`, which `compile` gave for `target` under its other defaults, smaller; they are tried.
+
+        With `banks` they make all arenas together smaller.
+        """
+        chosen = load_target(target) if isinstance(target, str) else target
+        options = CompileOptions(
+            profile_of(numerics or self.default_numerics),
+            stream_input=stream_input,
+            banks=parse_banks(banks, chosen) if banks is not None else (),
+            core=core_form(chosen),
+            pins=parse_pins(pins),
+        )
         return tried_remedies(self.module, options, report)
 
     def check(
@@ -254,6 +291,13 @@ def limited(target: Target, ram_bytes: int | None, flash_bytes: int | None) -> T
         if limit is not None and limit > there:
             raise UsageError(f"a budget of {limit} bytes of {what} is more than the {there} that {target.name} has")
     return replace(target, ram_bytes=ram_bytes or target.ram_bytes, flash_bytes=flash_bytes or target.flash_bytes)
+
+
+def check_total(target: Target, ram_bytes: int) -> None:
+    """Raises UsageError where `ram_bytes` are more than all banks of `target` have together; the host's have no size."""
+    there = sum(bank.bytes for bank in target.banks)
+    if not target.is_host and ram_bytes > there:
+        raise UsageError(f"a budget of {ram_bytes} bytes of RAM is more than the {there} that the banks of {target.name} have together")
 
 
 def run(folder: str | Path, runner: str = "qemu", inputs: Mapping[str, Array] | None = None) -> RunResult:

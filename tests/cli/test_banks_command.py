@@ -7,15 +7,22 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from small_network import small_network
 
 import tinyc
 from support.kernel_harness import WARNINGS
-from tinyc.cli.main import cli
+from support.network_builder import NetworkBuilder
+from tinyc.api import Model
+from tinyc.cli.main import cli, run_cli
 from tinyc.errors import DoesNotFitError, UsageError
+from tinyc.ir.text import print_module
+from tinyc.report.memory import MemoryReport
+from tinyc.report.text import report_text
 from tinyc.targets import load_target, load_target_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +150,68 @@ def test_speed_uses_the_room_of_all_banks() -> None:
     assert [bank.arena_bytes <= bank.limit_bytes for bank in fast.banks] == [True, True]
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("small") / "small.mlir"
+    path.write_text(print_module(small_network().module, print_weights=True), encoding="utf-8")
+    return str(path)
+
+
+SMALL_BANKS = "dtcm=1K,axi=8K"
+
+
+def test_a_budget_is_about_all_arenas_together(small: str, tmp_path: Path) -> None:
+    arguments = ["compile", small, "-t", "stm32h743", "-o", str(tmp_path / "out"), "--no-measure", "--banks", SMALL_BANKS]
+    fast = small_network().compile("stm32h743", banks=SMALL_BANKS, optimize="speed", measure=False).report.ram.total_bytes
+    assert command(*arguments, "--ram", str(fast - 1)).exit_code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["ram"]["total_bytes"] <= report["ram_limit_bytes"] == fast - 1
+    assert len(report["banks"]) == 2
+    with pytest.raises(DoesNotFitError, match=r"the arenas of all banks and the stack need [0-9]+ bytes together, 1024 are allowed"):
+        command(*arguments, "--ram", "1K")
+
+
+def test_every_point_of_a_curve_with_banks_is_what_its_flag_compiles(small: str) -> None:
+    result = command("pareto", small, "-t", "stm32h743", "--no-count", "--points", "2", "--json", "--banks", SMALL_BANKS)
+    points = json.loads(result.stdout)["points"]
+    assert len(points) == 2
+    for point in points:
+        ram_bytes = int(point["flag"].removeprefix("--ram "))
+        report = small_network().compile("stm32h743", banks=SMALL_BANKS, ram_bytes=ram_bytes, optimize="speed").report
+        assert report.ram.total_bytes == point["ram_bytes"]
+        assert len(report.banks) == 2
+
+
+def test_what_is_advised_for_banks_makes_all_arenas_together_as_small_as_it_says() -> None:
+    builder = NetworkBuilder(2)
+    value = builder.conv(builder.input((1, 32, 32, 4)), 8, (3, 3), (2, 2), (0, 0, 1, 1))
+    model = Model("wide", builder.finish(builder.conv(builder.pool(value, True, (8, 8), (8, 8)), 4)))
+
+    def arenas(optimize: str = "balanced", stream_input: bool = False) -> MemoryReport:
+        return model.compile("stm32h743", banks=SMALL_BANKS, measure=False, optimize=optimize, stream_input=stream_input).report
+
+    whole = arenas()
+    assert len(whole.banks) == 2
+    remedies = model.remedies(whole, "stm32h743", banks=SMALL_BANKS)
+    assert {remedy.change.partition(",")[0]: remedy.arena_bytes for remedy in remedies} == {
+        "--stream-input": arenas(stream_input=True).ram.arena_bytes,
+        "--optimize ram": arenas("ram").ram.arena_bytes,
+    }
+    assert all(0 < remedy.saved_bytes == whole.ram.arena_bytes - remedy.arena_bytes for remedy in remedies)
+    assert f"arenas {remedies[0].arena_bytes:,}" in report_text(replace(whole, remedies=remedies))
+    assert "no option of tinyc makes these arenas, taken together, smaller" in report_text(replace(whole, remedies=()))
+
+
+@needs_unicorn
+def test_bench_measures_a_network_in_banks(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", str(MODEL), "-t", "stm32h743", "-t", "stm32f412", "--runner", "unicorn", "--banks", BANKS, "--json"]
+    assert run_cli(arguments) == UsageError.exit_code
+    found = json.loads(capsys.readouterr().out)
+    report = tinyc.load(MODEL).compile("stm32h743", banks=BANKS, measure=False).report
+    assert [row["arena"] for row in found["measurements"]] == [report.ram.arena_bytes]
+    assert ["no RAM bank 'dtcm'" in refused["error"] for refused in found["refused"]] == [True]
+
+
 @needs_gcc
 def test_the_program_of_the_documentation_compiles_without_a_warning(build: Path, tmp_path: Path) -> None:
     (text,) = re.findall(r"^```c\n(.*?)^```$", (ROOT / "docs" / "banks.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -155,7 +224,7 @@ def test_the_program_of_the_documentation_compiles_without_a_warning(build: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ram", "64K"], "leave --ram out"),
+        (["--ram", "2M"], "more than the 1015808 that the banks of stm32h743 have together"),
         (["--planner", "exact"], "leave out either it or --banks"),
         (["-p", "select-kernels,plan-memory"], "write plan-banks there"),
     ],

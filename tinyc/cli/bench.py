@@ -10,9 +10,10 @@ import click
 
 from tinyc.api import load
 from tinyc.bench import Figures, bench_json, bench_text, measure_compiled
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes
+from tinyc.cli.options import banks_option, note_approximate, numerics_option, onnx_options, parse_shapes, pin_options, read_pins
 from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import TinycError, UsageError, printable
+from tinyc.passes.pins import parse_pins
 from tinyc.targets import load_target, load_target_file
 
 DEFAULT_TARGETS = ("cortex-m4", "cortex-m7")
@@ -25,6 +26,8 @@ DEFAULT_TARGETS = ("cortex-m4", "cortex-m7")
 @numerics_option
 @onnx_options
 @click.option("--optimize", type=click.Choice(OPTIMIZE), default=OPTIMIZE[0], show_default=True, help="As for `tinyc compile`.")
+@banks_option
+@pin_options
 @click.option("--runner", type=click.Choice(["qemu", "unicorn"]), default="qemu", show_default=True, help="Where the C runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench_command(
@@ -36,14 +39,19 @@ def bench_command(
     layout: str,
     approximate: bool,
     optimize: str,
+    banks: str | None,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
     runner: str,
     as_json: bool,
 ) -> None:
     """Compile each MODEL for each target, run one inference, and table instructions, RAM and flash.
 
     A model that is refused or does not fit is reported at the end; the others are measured all the same, and the exit code is that of the
-    first refusal.
+    first refusal. --banks and --pin hold for each model on each target; one that has no such bank or layer is refused.
     """
+    chosen = read_pins(pins, pin_file)
+    parse_pins(chosen)
     targets = [load_target_file(path) for path in target_files] + [load_target(name) for name in target_names]
     targets = targets or [load_target(name) for name in DEFAULT_TARGETS]
     for target in targets:
@@ -60,7 +68,7 @@ def bench_command(
             try:
                 loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
                 layers[model] = loaded.approximate_layers
-                compiled = loaded.compile(target, numerics=numerics, optimize=optimize)
+                compiled = loaded.compile(target, numerics=numerics, optimize=optimize, banks=banks, pins=chosen)
                 rows.append(measure_compiled(compiled, target, runner).figures)
             except TinycError as error:
                 problems.append((label, error))

@@ -92,11 +92,9 @@ def compile_command(
     The folder then holds NAME.h, NAME.c, NAME_weights.c, the headers they need, CMakeLists.txt and report.json. With --stop-after the
     IR behind that pass is printed instead, and nothing is written.
     """
-    if banks is not None and ram_bytes is not None:
-        raise UsageError("--banks says how much RAM there is, bank by bank; leave --ram out")
     if as_json and not explain:
         raise UsageError("--json prints what --explain has to say: give --explain too")
-    target = limited(find_target(target_name, target_file), ram_bytes, flash_bytes)
+    target = limited(find_target(target_name, target_file), ram_bytes if banks is None else None, flash_bytes)
     options = take_pass_options(arguments)
     loaded = _load(model, calibration, take_quantize_options(arguments, compare=False), parse_shapes(shapes), layout, approximate)
     note_approximate(loaded.approximate_layers)
@@ -120,6 +118,7 @@ def compile_command(
             planner=planner,
             stream_input=stream_input,
             banks=banks,
+            ram_bytes=ram_bytes if banks is not None else None,
             pins=read_pins(pins, pin_file),
             insertions=options.inserted(),
             instruments=options.instruments(),

@@ -18,6 +18,8 @@ from tinyc.cli.options import (
     numerics_option,
     onnx_options,
     parse_shapes,
+    pin_options,
+    read_pins,
     stream_input_option,
     target_options,
 )
@@ -34,6 +36,7 @@ from tinyc.report.text import report_csv, report_text
 @onnx_options
 @banks_option
 @stream_input_option
+@pin_options
 @click.option(
     "--format", "style", type=click.Choice(["text", "json", "csv", "html"]), default="text", show_default=True, help="How to print it."
 )
@@ -48,6 +51,8 @@ def memory_report_command(
     approximate: bool,
     banks: str | None,
     stream_input: bool,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
     style: str,
     output: Path | None,
 ) -> None:
@@ -63,6 +68,8 @@ def memory_report_command(
         report = read_report(model_or_build)
         if banks is not None:
             raise UsageError("--banks is for compiling; give the model to see what it needs with it")
+        if pins or pin_file is not None:
+            raise UsageError("--pin and --pin-file are for compiling; give the model to see what it needs with them")
         if stream_input:
             raise UsageError("--stream-input is for compiling; give the model to see what it needs with it")
         if target_file is not None or target_name not in (None, report.target):
@@ -71,10 +78,10 @@ def memory_report_command(
         loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
         note_approximate(loaded.approximate_layers)
         target = find_target(target_name, target_file)
-        report = loaded.compile(target, numerics=numerics, stream_input=stream_input, banks=banks).report
-        if banks is None:
-            # What makes one arena smaller may change nothing in several.
-            report = replace(report, remedies=loaded.remedies(report, numerics=numerics, stream_input=stream_input))
+        chosen = read_pins(pins, pin_file)
+        report = loaded.compile(target, numerics=numerics, stream_input=stream_input, banks=banks, pins=chosen).report
+        remedies = loaded.remedies(report, target, numerics=numerics, stream_input=stream_input, banks=banks, pins=chosen)
+        report = replace(report, remedies=remedies)
     text = _WRITERS[style](report)
     if output is None:
         click.echo(text, nl=False)

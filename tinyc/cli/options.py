@@ -113,15 +113,22 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         return int(digits) * factor
 
 
+def pin_options(command: Decorated) -> Decorated:
+    """`--pin` and `--pin-file`; `read_pins` reads both."""
+    command = click.option("--pin-file", type=click.Path(path_type=Path), help="Text file with a pin a line; # begins a comment.")(command)
+    return click.option(
+        "--pin", "pins", metavar="LAYER:CHOICE=VALUE", multiple=True, help="Make a choice that --explain prints; repeatable."
+    )(command)
+
+
 def explain_options(command: Decorated) -> Decorated:
     """`--explain`, `--json`, `--pin` and `--pin-file`."""
+    command = pin_options(command)
     for option in (
         click.option("--explain", is_flag=True, help="Print what was chosen for each layer, the alternatives with their costs, and why."),
         click.option(
             "--json", "as_json", is_flag=True, help="With --explain: one JSON object on standard output, all else on standard error."
         ),
-        click.option("--pin", "pins", metavar="LAYER:CHOICE=VALUE", multiple=True, help="Make a choice that --explain prints; repeatable."),
-        click.option("--pin-file", type=click.Path(path_type=Path), help="Text file with a pin a line; # begins a comment."),
     ):
         command = option(command)
     return command

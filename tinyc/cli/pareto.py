@@ -8,7 +8,16 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.files import write_file
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import (
+    banks_option,
+    note_approximate,
+    numerics_option,
+    onnx_options,
+    parse_shapes,
+    pin_options,
+    read_pins,
+    target_options,
+)
 from tinyc.cli.quantize_options import progress_bar
 from tinyc.driver.pareto import POINTS
 from tinyc.report.curve import curve_json, curve_svg, curve_text
@@ -19,6 +28,8 @@ from tinyc.report.curve import curve_json, curve_svg, curve_text
 @target_options
 @numerics_option
 @onnx_options
+@banks_option
+@pin_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="SVG file to draw the curve to.")
 @click.option("--points", type=click.IntRange(min=2), default=POINTS, show_default=True, help="Points at most.")
 @click.option("--no-count", is_flag=True, help="Estimate the instructions instead of counting them in QEMU.")
@@ -31,6 +42,9 @@ def pareto_command(
     shapes: tuple[str, ...],
     layout: str,
     approximate: bool,
+    banks: str | None,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
     output: Path | None,
     points: int,
     no_count: bool,
@@ -38,13 +52,20 @@ def pareto_command(
 ) -> None:
     """Print peak RAM against instructions for MODEL on the target, from the least RAM to the fewest instructions.
 
-    Each point says the flag with which `tinyc compile` chooses it. Nothing is computed twice in any of them.
+    Each point says the flag with which `tinyc compile` chooses it, beside the same --banks and --pin. Nothing is computed twice in any of
+    them.
     """
     loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
     note_approximate(loaded.approximate_layers)
     with progress_bar() as progress:
         curve = loaded.pareto(
-            find_target(target_name, target_file), numerics=numerics, points=points, count=not no_count, progress=progress
+            find_target(target_name, target_file),
+            numerics=numerics,
+            points=points,
+            count=not no_count,
+            banks=banks,
+            pins=read_pins(pins, pin_file),
+            progress=progress,
         )
     if output is not None:
         write_file(curve_svg(curve).encode(), output)

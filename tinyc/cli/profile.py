@@ -10,7 +10,7 @@ import click
 
 from tinyc.api import find_target, load
 from tinyc.cli.memory_report import read_report
-from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, target_options
+from tinyc.cli.options import note_approximate, numerics_option, onnx_options, parse_shapes, pin_options, read_pins, target_options
 from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import UsageError
 from tinyc.profile import profile_build
@@ -25,6 +25,7 @@ from tinyc.runners import load_inputs, random_inputs, read_description
 @numerics_option
 @onnx_options
 @click.option("--optimize", type=click.Choice(OPTIMIZE), help=f"As for `tinyc compile`; for a model only.  [default: {OPTIMIZE[0]}]")
+@pin_options
 @click.option("--input", "input_path", type=click.Path(path_type=Path), help="npz archive with input_0, ...; the last sample is profiled.")
 @click.option("--seed", type=click.IntRange(min=0), help="Without --input: seed of the one random sample.  [default: 0]")
 @click.option("--format", "style", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="How to print it.")
@@ -37,6 +38,8 @@ def profile_command(
     layout: str,
     approximate: bool,
     optimize: str | None,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
     input_path: Path | None,
     seed: int | None,
     style: str,
@@ -54,12 +57,15 @@ def profile_command(
             raise UsageError(f"that build is for {report.target}; give the model to profile it on another target")
         if optimize is not None or numerics is not None or approximate:
             raise UsageError("--optimize, --numerics and --approximate are for models; a build has been compiled already")
+        if pins or pin_file is not None:
+            raise UsageError("--pin and --pin-file are for models; a build has been compiled already")
         _print(_profiled(model_or_build, input_path, seed), style)
         return
     target = find_target(target_name, target_file)
     loaded = load(model_or_build, parse_shapes(shapes) or None, layout, approximate)
     note_approximate(loaded.approximate_layers)
-    compiled = loaded.compile(target, numerics=numerics, optimize=optimize or OPTIMIZE[0], measure=False)
+    chosen = read_pins(pins, pin_file)
+    compiled = loaded.compile(target, numerics=numerics, optimize=optimize or OPTIMIZE[0], measure=False, pins=chosen)
     with tempfile.TemporaryDirectory(prefix="tinyc-profile-") as folder:
         result = _profiled(compiled.write(Path(folder) / "build"), input_path, seed)
     _print(result, style)

@@ -14,6 +14,8 @@ from tinyc.cli.options import (
     numerics_option,
     onnx_options,
     parse_shapes,
+    pin_options,
+    read_pins,
     stream_input_option,
     target_options,
 )
@@ -38,6 +40,7 @@ from tinyc.verify import verify
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="npz archive with input_0, ..., instead of random inputs.")
 @click.option("--keep-float-io", is_flag=True, help="Verify the network with its float32 boundary.")
 @stream_input_option
+@pin_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify_command(
     model: Path,
@@ -56,6 +59,8 @@ def verify_command(
     input_file: Path | None,
     keep_float_io: bool,
     stream_input: bool,
+    pins: tuple[str, ...],
+    pin_file: Path | None,
     as_json: bool,
 ) -> None:
     """Compile MODEL, run the C in an emulator, and compare every output byte with the interpreter.
@@ -85,6 +90,7 @@ def verify_command(
         layout=layout,
         approximate=approximate,
         banks=banks,
+        pins=read_pins(pins, pin_file),
     )
     note_approximate(result.approximate_layers)
     if as_json:

@@ -65,6 +65,14 @@ def fits(network: CompiledNetwork) -> bool:
     return True
 
 
+def arena_limit(target: Target, options: CompileOptions) -> int | None:
+    """Bytes that arenas may take, without a stack: what the user allows of the banks, or of the target's RAM; None on the host."""
+    if not options.banks:
+        return None if target.is_host else target.ram_bytes
+    there = sum(bank.bytes for bank in options.banks)
+    return there if options.ram_limit is None else min(there, options.ram_limit)
+
+
 def compile_for_flash(request: Request, options: CompileOptions) -> CompiledNetwork:
     """The network under `options`, or with weights that grow less where there is not enough flash for more."""
     network = request.compile(options)
@@ -88,8 +96,7 @@ def _choices(request: Request, options: CompileOptions, optimize: str, progress:
     if optimize == "balanced":
         yield options
     if optimize == "speed":
-        limit = None if request.target.is_host else request.target.ram_bytes
-        limit = sum(bank.bytes for bank in options.banks) if options.banks else limit
+        limit = arena_limit(request.target, options)
         # Schedules of larger arenas cannot fit, whatever the stack takes.
         found = explore(Kernels.of(request.module, options, request.insertions), progress)
         yield from (trial.options for trial in reversed(found) if limit is None or trial.arena_bytes <= limit)

@@ -70,6 +70,8 @@ def compile_module(
     if not any(isinstance(op, StreamOp) for op in scheduled.ops) or "arena_bytes" not in scheduled.attributes:
         raise UsageError("the pass pipeline leaves no planned schedule: it must contain select-kernels and plan-memory")
     report = memory_report(scheduled, name, target, options.numerics.value)
+    if options.ram_limit is not None:
+        report = replace(report, ram_limit_bytes=min(options.ram_limit, report.ram_limit_bytes or options.ram_limit))
     if must_fit:
         check_fit(report)
     regions = network_boundary(scheduled)
@@ -129,7 +131,7 @@ def check_fit(report: MemoryReport) -> None:
             f"RAM: needs {report.ram.total_bytes} bytes, {report.target} has {report.ram_limit_bytes}: {excess} too many; "
             f"the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
         )
-    problems += _bank_problems(report)
+    problems += _bank_problems(report) or _sum_problems(report)
     if report.flash_limit_bytes is not None and report.flash.total_bytes > report.flash_limit_bytes:
         excess = report.flash.total_bytes - report.flash_limit_bytes
         problems.append(
@@ -157,6 +159,18 @@ def _bank_problems(report: MemoryReport) -> list[str]:
         peak = report.peak_layer
         problems[-1] += f"; the peak is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
     return problems
+
+
+def _sum_problems(report: MemoryReport) -> list[str]:
+    """Why banks that are large enough, each for its arena, hold too much together: the user allowed less."""
+    if not report.banks or report.ram_limit_bytes is None or report.ram.total_bytes <= report.ram_limit_bytes:
+        return []
+    needed, peak = report.ram.total_bytes, report.peak_layer
+    return [
+        f"RAM: the arenas of all banks and the stack need {needed} bytes together, {report.ram_limit_bytes} are allowed: "
+        f"{needed - report.ram_limit_bytes} too many; each bank has a peak of its own, and fewer banks may need less; "
+        f"the highest is set by step {peak.step}, {peak.op} {printable(peak.name, 60)}"
+    ]
 
 
 def call_records(module: ModuleOp, prefix: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyc.driver.budgets import Request, compile_for_flash, fits
+from tinyc.driver.budgets import Request, arena_limit, compile_for_flash, fits
 from tinyc.driver.compile import CompiledNetwork, check_fit
 from tinyc.driver.pipeline import CompileOptions
 from tinyc.driver.schedules import Kernels, Trial, explore
@@ -43,7 +43,8 @@ def pareto_curve(request: Request, options: CompileOptions, points: int, count: 
     if request.target.is_host:
         raise UsageError("the host has no limits to choose schedules by; give a part, or a core such as cortex-m7")
     trials = explore(Kernels.of(request.module, options, request.insertions), progress)
-    limit = request.target.ram_bytes
+    limit = arena_limit(request.target, options)
+    assert limit is not None
     candidates: list[_Candidate] = []
     possible = [trial for trial in trials if trial.arena_bytes <= limit]
     for number, trial in enumerate(possible):

@@ -50,6 +50,8 @@ class CompileOptions:
     """Whether the C takes its input row by row instead of as a whole in the arena."""
     banks: tuple[BankBudget, ...] = ()
     """RAM banks to spread the buffers over, the fastest first; without any there is one arena."""
+    ram_limit: int | None = None
+    """Bytes that the arenas of all banks and the stack may take together; None: as much as the banks have. One arena has the target's."""
     recompute: bool = False
     """Whether tensors are computed twice where that lowers the peak."""
     core: str = OrderInstructions.core

@@ -117,10 +117,12 @@ def bottleneck_lines(report: MemoryReport) -> list[str]:
         keeper = f": {printable(holder.keeper, 40)}" if holder.keeper else ""
         lines.append(f"  {holder.bytes:>9,}  {buffer.kind:<11} {printable(buffer.name, 40)}: {holder.role}{keeper}")
     lines += ["", "to go lower"]
+    several = len(report.banks) > 1
     for remedy in report.remedies or ():
-        lines.append(f"  {remedy.saved_bytes:>9,}  bytes fewer with {printable(remedy.change, 120)}: arena {remedy.arena_bytes:,}")
+        arena = f"arena{'s' if several else ''} {remedy.arena_bytes:,}"
+        lines.append(f"  {remedy.saved_bytes:>9,}  bytes fewer with {printable(remedy.change, 120)}: {arena}")
     if report.remedies == ():
-        lines.append("  no option of tinyc makes this arena smaller")
+        lines.append(f"  no option of tinyc makes {'these arenas, taken together,' if several else 'this arena'} smaller")
     if found.next_step is None:
         return [*lines, "  the network has no other step; only smaller tensors help"]
     following = report.layers[found.next_step]

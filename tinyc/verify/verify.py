@@ -14,9 +14,9 @@ from xdsl.dialects.builtin import FunctionType, ModuleOp
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
 
-from tinyc.api import Model, load
+from tinyc.api import Compiled, Model, load
 from tinyc.driver.budgets import OPTIMIZE
-from tinyc.errors import MismatchError, printable
+from tinyc.errors import MismatchError, PassError, printable
 from tinyc.interpreter.evaluate import evaluate
 from tinyc.ir.edit import erase
 from tinyc.ir.nn_base import NNOp, tensor_of
@@ -25,8 +25,10 @@ from tinyc.ir.nn_shape import ConstantOp
 from tinyc.numerics.profile import Profile
 from tinyc.passes.fold_constants import profile_of
 from tinyc.passes.manager import run_passes
+from tinyc.passes.pins import parse_pins
 from tinyc.passes.registry import parse_passes
 from tinyc.passes.rewriting import main_block, main_function
+from tinyc.report.choices import Explanation
 from tinyc.runners import RunResult, load_inputs, read_description, run_build
 from tinyc.runners.io import prepare_inputs
 from tinyc.targets import Target
@@ -90,10 +92,11 @@ class Conditions:
     optimize: str = OPTIMIZE[0]
     toolchain: str | None = None
     banks: str | None = None
+    pins: tuple[str, ...] = ()
 
-    def build(self, model: Model, folder: Path) -> Path:
-        """The build of `model` in a new folder below `folder`."""
-        compiled = model.compile(
+    def compile(self, model: Model) -> Compiled:
+        """`model` compiled so. Raises what compiling raises."""
+        return model.compile(
             self.target,
             numerics=self.profile.value,
             keep_float_io=self.keep_float_io,
@@ -101,8 +104,23 @@ class Conditions:
             stream_input=self.stream_input,
             optimize=self.optimize,
             banks=self.banks,
+            pins=self.pins,
         )
-        return compiled.write(folder / "build")
+
+    def part(self, model: Model, whole: Explanation) -> Compiled:
+        """`model`, a part of the network that `whole` is about: pinned where the same layers are, if they can have that in it.
+
+        Layers of a part have other numbers, and a choice about a stream may be none where the stream was cut off.
+        """
+        conditions = replace(self, keep_float_io=True, pins=())
+        free = conditions.compile(model)
+        pins = pins_of_part(self.pins, whole, free.explanation)
+        if not pins:
+            return free
+        try:
+            return replace(conditions, pins=pins).compile(model)
+        except PassError:
+            return free
 
     def run(self, build: Path, inputs: Mapping[str, Array]) -> RunResult:
         """What the C gives for `inputs`."""
@@ -126,9 +144,11 @@ def verify(
     layout: str = "nhwc",
     approximate: bool = False,
     banks: str | None = None,
+    pins: Sequence[str] = (),
 ) -> VerifyResult:
     """Compiles `path` for `target`, runs it on `runner` and compares every output with the interpreter and, if it can, with ai-edge-litert
-    or, for an ONNX file, with ONNX Runtime; with `stream_input` the C gets its input row by row, with `banks` it has several arenas.
+    or, for an ONNX file, with ONNX Runtime; with `stream_input` the C gets its input row by row, with `banks` it has several arenas, and
+    `pins` are choices about single layers.
     Where `approximate` let layers in that ONNX Runtime computes in float32, its outputs need not be equal: a note says how many differ
     and by how much.
 
@@ -136,13 +156,13 @@ def verify(
     """
     model = load(path, shapes, layout, approximate)
     profile = profile_of(numerics or model.default_numerics)
-    conditions = Conditions(target, profile, runner, keep_float_io, stream_input, optimize, toolchain, banks)
+    conditions = Conditions(target, profile, runner, keep_float_io, stream_input, optimize, toolchain, banks, tuple(pins))
     # The reference is the network as it came from the file; only the boundary is what the C has.
     reference = model.module.clone()
     if not keep_float_io:
         run_passes(reference, parse_passes("strip-io-quantization"))
     with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
-        build = conditions.build(model, Path(folder))
+        build = conditions.compile(model).write(Path(folder) / "build")
         if input_file is not None:
             prepared = prepare_inputs(read_description(build), load_inputs(Path(input_file)))
             data = [[np.asarray(array[number]) for array in prepared.arrays] for number in range(prepared.count)]
@@ -232,15 +252,16 @@ def first_divergence(model: Model, conditions: Conditions, sample: Sequence[Arra
     tensors: list[tuple[NNOp, Array]] = []
     evaluate(module, sample, profile, lambda op, array: tensors.append((op, array)))
     computed = [(op, array) for op, array in tensors if not isinstance(op, ConstantOp)]
-    order, cut_off = list(main_block(module).ops), replace(conditions, keep_float_io=True)
+    order = list(main_block(module).ops)
+    whole = conditions.compile(model).explanation
 
     def divergence(number: int) -> Divergence | None:
         op, expected = computed[number]
         part = Model(model.name, cut_module(module, order.index(op)))
         with tempfile.TemporaryDirectory(prefix="tinyc-verify-") as folder:
-            build = cut_off.build(part, Path(folder))
+            build = conditions.part(part, whole).write(Path(folder) / "build")
             arrays = {f"input_{index}": array for index, array in enumerate(sample)}
-            found = cut_off.run(build, arrays).outputs["output_0"]
+            found = conditions.run(build, arrays).outputs["output_0"]
         return compare(op.layer, expected, found)
 
     low, high, at_high = -1, len(computed) - 1, divergence(len(computed) - 1)
@@ -252,6 +273,14 @@ def first_divergence(model: Model, conditions: Conditions, sample: Sequence[Arra
         else:
             low = middle
     return at_high
+
+
+def pins_of_part(pins: Sequence[str], whole: Explanation, part: Explanation) -> tuple[str, ...]:
+    """`pins` about layers of `whole` as pins about those layers of `part` that compute the same tensor; the others are left out."""
+    titles = {layer.name: layer.title for layer in whole.layers}
+    names = {layer.title: layer.name for layer in part.layers}
+    found = [(pin, names.get(titles.get(pin.layer, ""))) for pin in parse_pins(pins)]
+    return tuple(str(replace(pin, layer=name)) for pin, name in found if name is not None)
 
 
 def cut_module(module: ModuleOp, position: int) -> ModuleOp:
