@@ -22,6 +22,7 @@ import ablation
 import agreement
 import code_size
 import printed
+import single_layers
 import streamed
 from cases import ROOT, SOURCES, Case, find_cases
 from documents import Edit, missing_rows, untrue, write
@@ -64,6 +65,7 @@ PARTS = (
     Part("streamed", "--stream-input", streamed.NETWORKS, with_cases(streamed.measure_streamed)),
     Part("printed", "what commands print", (printed.RECOMPUTED, printed.ZIG), with_cases(printed.measure_printed)),
     Part("cycles", "estimated cycles against llvm-mca", cycles.NETWORKS, with_cases(cycles.measure_cycles)),
+    Part("single-layers", "layers in all forms", tuple(single_layers.LAYERS), single_layers.measure_single_layers),
     Part("zoo", "the zoo from float to C, both cores", ZOO, measure_zoo),
     Part("agreement", "quantised networks against float ones", agreement.MEASURED, agreement.measure_agreement),
     Part("ablation", "every technique switched off", tuple(ablation.NETWORKS), ablation.measure_ablation),

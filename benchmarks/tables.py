@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinyc.errors import TinycError
 
-_TEXT_COLUMNS = frozenset({"network", "core", "numerics", "input", "made with", "--optimize", "from", "architecture of"})
+_TEXT_COLUMNS = frozenset({"network", "layer", "core", "numerics", "input", "made with", "--optimize", "from", "architecture of"})
 
 
 def table(heading: str, rows: Sequence[str]) -> str:
