@@ -193,10 +193,9 @@ def test_what_is_advised_for_banks_makes_all_arenas_together_as_small_as_it_says
     whole = arenas()
     assert len(whole.banks) == 2
     remedies = model.remedies(whole, "stm32h743", banks=SMALL_BANKS)
-    assert {remedy.change.partition(",")[0]: remedy.arena_bytes for remedy in remedies} == {
-        "--stream-input": arenas(stream_input=True).ram.arena_bytes,
-        "--optimize ram": arenas("ram").ram.arena_bytes,
-    }
+    told = {remedy.change.partition(",")[0]: remedy.arena_bytes for remedy in remedies}
+    assert told["--stream-input"] == arenas(stream_input=True).ram.arena_bytes
+    assert told.get("--optimize ram", whole.ram.arena_bytes) == min(arenas("ram").ram.arena_bytes, whole.ram.arena_bytes)
     assert all(0 < remedy.saved_bytes == whole.ram.arena_bytes - remedy.arena_bytes for remedy in remedies)
     assert f"arenas {remedies[0].arena_bytes:,}" in report_text(replace(whole, remedies=remedies))
     assert "no option of tinyc makes these arenas, taken together, smaller" in report_text(replace(whole, remedies=()))
