@@ -129,9 +129,15 @@ def untrue(edits: Iterable[Edit]) -> list[str]:
 
 
 def missing_rows(edits: Iterable[Edit]) -> list[str]:
-    """Rows that the documents should have but do not: for edits about some of the networks, which cannot be compared as a whole."""
+    """Rows that the documents should have but do not: for edits about some of the networks, which cannot be compared as a whole.
+
+    Sentences can. Raises MissingPlace.
+    """
     problems = []
     for edit in edits:
+        if isinstance(edit, Statement):
+            problems += untrue([edit])
+            continue
         lines = set(edit.document.read_text(encoding="utf-8").splitlines())
         name = edit.document.relative_to(ROOT).as_posix()
         problems += [f"{name} does not say: {row}" for row in edit.rows if row not in lines]

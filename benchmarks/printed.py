@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cases import ROOT, Case
+from cases import EXAMPLE, ROOT, Case
 from documents import DOCS, Edit, Statement
 from measure import CORES, Build, Laboratory
 
@@ -18,6 +19,9 @@ from tinyc.runners import run_build
 
 RECOMPUTED = "mcunetv2_large"
 """The network of docs/memory.md whose tensors are computed twice."""
+CURVE = "stm32f746"
+"""The target of the curve in docs/memory.md, which is of the example network."""
+ESTIMATES_SENTENCE = "for the points below they are within {} % of the counts"
 ZIG = "kws_ref_model"
 """The network of docs/runners.md that zig compiles too."""
 ZIG_SENTENCE = "Zig's code computes the same bytes and is slower: {} instructions instead of {} for kws on Cortex-M7."
@@ -30,6 +34,8 @@ def measure_printed(laboratory: Laboratory, cases: Sequence[Case]) -> list[Edit]
         if case.name == RECOMPUTED:
             laboratory.tell(f"{case.name}, tensors computed twice")
             edits.append(Statement.printed(DOCS / "memory.md", output("tests/passes/measure_recompute.py", str(case.model))))
+        if case.name == EXAMPLE:
+            edits.append(estimates_statement(laboratory, case))
         if case.name == ZIG:
             edits.append(zig_statement(laboratory, case))
     return edits
@@ -41,6 +47,15 @@ def output(script: str, *arguments: str) -> str:
     if result.returncode:
         raise ToolError(f"{script} failed: {result.stderr.strip()}")
     return result.stdout.strip()
+
+
+def estimates_statement(laboratory: Laboratory, case: Case) -> Statement:
+    """By how many percent, rounded up, the estimates of `tinyc pareto` differ from its counts at most."""
+    model = tinyc.load(case.model)
+    laboratory.tell(f"{case.name}, estimated and counted")
+    estimated, counted = ({point.flag: point.instructions for point in model.pareto(CURVE, count=count).points} for count in (False, True))
+    differences = [abs(estimated[flag] / instructions - 1) for flag, instructions in counted.items() if flag in estimated]
+    return Statement(DOCS / "memory.md", ESTIMATES_SENTENCE, (f"{math.ceil(100 * max(differences))}",))
 
 
 def zig_statement(laboratory: Laboratory, case: Case) -> Statement:

@@ -76,6 +76,13 @@ def test_a_sentence_is_found_across_lines_and_gets_its_figures(benchmarks: Any, 
     assert "It takes 999\nbytes, or 2.6 times as many.\n" in page.read_text()
 
 
+def test_a_sentence_is_compared_also_where_only_some_networks_were_measured(benchmarks: Any, page: Path) -> None:
+    statement = benchmarks.documents.Statement
+    sentence = "It takes {} bytes"
+    assert benchmarks.documents.missing_rows([statement(page, sentence, ("1,000",))]) == []
+    assert benchmarks.documents.missing_rows([statement(page, sentence, ("1,001",))])
+
+
 @pytest.mark.parametrize("sentence", ["It needs {} bytes", "| {} |"])
 def test_a_sentence_that_is_not_there_or_there_twice_is_refused(sentence: str, benchmarks: Any, page: Path) -> None:
     with pytest.raises(TinycError, match=re.escape(repr(sentence))):
@@ -164,6 +171,7 @@ def test_every_sentence_with_figures_has_its_place(benchmarks: Any) -> None:
         benchmarks.networks.SENTENCE: docs / "benchmarks.md",
         benchmarks.code_size.SENTENCE: ROOT / "README.md",
         benchmarks.streamed.SENTENCE: docs / "stream-input.md",
+        benchmarks.printed.ESTIMATES_SENTENCE: docs / "memory.md",
         benchmarks.printed.ZIG_SENTENCE: docs / "runners.md",
         benchmarks.cycles.SENTENCE: docs / "profile.md",
     }
