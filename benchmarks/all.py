@@ -95,6 +95,7 @@ def run_part(part: Part, laboratory: Laboratory, only: Sequence[str], check: boo
     for name in absent:
         print(f"left out: {name} is not in ../shared/models and ../shared/golden", file=sys.stderr)
     edits = part.measure(laboratory, [name for name in wanted if name not in absent])
+    laboratory.tell("")
     is_whole = not absent and wanted == part.networks
     if check:
         return untrue(edits) if is_whole else missing_rows(edits)
@@ -138,8 +139,8 @@ def run(parts: Sequence[Part], only: Sequence[str], check: bool, examples: bool)
             terminal.part = f"{number} of {len(parts)}, {part.title}: "
             problems += reported(part.name, terminal, partial(run_part, part, laboratory, only, check))
         if examples:
-            terminal.part = "console blocks"
-            terminal.tell("")
+            terminal.part = ""
+            terminal.tell("console blocks")
             problems += reported(EXAMPLES, terminal, partial(run_examples, check))
     finally:
         terminal.clear()

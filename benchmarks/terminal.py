@@ -13,8 +13,10 @@ class Terminal:
         self.shows = sys.stderr.isatty()
 
     def tell(self, what: str) -> None:
-        """Replaces the line."""
-        if self.shows:
+        """Replaces the line; with nothing to say there is none."""
+        if not what:
+            self.clear()
+        elif self.shows:
             sys.stderr.write(f"\r\x1b[K{self.part}{what}")
             sys.stderr.flush()
 
