@@ -74,6 +74,14 @@ typedef struct {
     int32_t multiplier;
 } tinyc_mixed_channel;
 
+/* What is added to the outputs of a layer in its own kernel: (bias + output * own + residual * other) >> shift, bounded to a byte. */
+typedef struct {
+    int32_t own;
+    int32_t other;
+    int32_t bias;
+    int32_t shift;
+} tinyc_addition;
+
 #if TINYC_DSP
 
 /* r = four bytes at p, which need not be aligned. */
@@ -219,6 +227,14 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 #define TINYC_MULTIPLY_HIGH(high, a, b) __asm__ volatile("smmul %0, %1, %2" : "=r"(high) : "r"(a), "r"(b))
 #define TINYC_SATURATE(result, value, shift) \
     __asm__ volatile("ssat %0, #8, %1, asr %2" : "=r"(result) : "r"(value), "n"(shift))
+/* multiply_high, saturate_shifted and start + value * factor, which must not overflow, of a value that never changes its register. */
+#define TINYC_SCALE(value, factor) __asm__ volatile("smmul %0, %0, %1" : "+r"(value) : "r"(factor))
+#define TINYC_NARROW(value, shift) __asm__ volatile("ssat %0, #8, %0, asr %1" : "+r"(value) : "n"(shift))
+#define TINYC_SCALE_AND_ADD(value, factor, start) \
+    __asm__ volatile("mla %0, %0, %1, %2" : "+r"(value) : "r"(factor), "r"(start))
+/* value = pointer[OFFSET] of int8_t; OFFSET is a constant up to 4095. */
+#define TINYC_LOAD_SIGNED(value, pointer, offset) \
+    __asm__ volatile("ldrsb %0, [%1, %2]" : "=r"(value) : "r"(pointer), "n"(offset) : "memory")
 /* pointer[OFFSET] = value, which is in the range of int8_t; OFFSET is a constant up to 4095. GCC would extend the sign of the value first,
  * move the stores of two branches behind them, and keep a pointer for each of the offsets. */
 #define TINYC_STORE_BYTE(pointer, offset, value) \
@@ -337,6 +353,10 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 #define TINYC_ODD_MASKED(pair, word, mask) TINYC_ODD_FRACTIONS(pair, word, mask)
 #define TINYC_MULTIPLY_HIGH(high, a, b) ((high) = tinyc_multiply_high(a, b))
 #define TINYC_SATURATE(result, value, shift) TINYC_SATURATE_SHIFTED(result, value, shift)
+#define TINYC_SCALE(value, factor) TINYC_MULTIPLY_HIGH(value, value, factor)
+#define TINYC_NARROW(value, shift) TINYC_SATURATE_SHIFTED(value, value, shift)
+#define TINYC_SCALE_AND_ADD(value, factor, start) ((value) = (start) + (value) * (factor))
+#define TINYC_LOAD_SIGNED(value, pointer, offset) ((value) = (pointer)[offset])
 #define TINYC_STORE_BYTE(pointer, offset, value) ((pointer)[offset] = (int8_t)(value))
 #define TINYC_STORE_HALF(pointer, offset, value) tinyc_store_half((pointer) + (offset), value)
 
@@ -697,6 +717,24 @@ TINYC_INLINE void tinyc_gather_4(const int8_t *source, int32_t pitch, uint32_t *
         first[distance] = tinyc_odd_bytes(low);
         first[2 * distance] = tinyc_even_bytes(high);
         first[3 * distance] = tinyc_odd_bytes(high);
+    }
+}
+
+/* The addition to `count` outputs that lie at `row`, for layers in whose inner loops it is not worth its code. */
+TINYC_SHARED void tinyc_add_row(const int8_t *row, const int8_t *residual, int8_t *output, int32_t count, const tinyc_addition *addition)
+{
+    const int32_t own = addition->own, other = addition->other, bias = addition->bias, shift = addition->shift;
+    for (; count >= 4; count -= 4) {
+        output[0] = tinyc_saturate((bias + row[0] * own + residual[0] * other) >> shift);
+        output[1] = tinyc_saturate((bias + row[1] * own + residual[1] * other) >> shift);
+        output[2] = tinyc_saturate((bias + row[2] * own + residual[2] * other) >> shift);
+        output[3] = tinyc_saturate((bias + row[3] * own + residual[3] * other) >> shift);
+        row += 4;
+        residual += 4;
+        output += 4;
+    }
+    for (; count > 0; count--) {
+        *output++ = tinyc_saturate((bias + *row++ * own + *residual++ * other) >> shift);
     }
 }
 

@@ -20,10 +20,12 @@ OPERANDS = {
     "LOAD": ("p", "q", "3"),
     "LOAD_BYTES": ("p", "bytes", "3"),
     "LOAD_AT": ("p", "bytes", "3"),
+    "LOAD_SIGNED": ("p", "bytes", "3"),
     "STORE": ("p", "words", "3"),
     "STORE_BYTE": ("bytes", "3", "p"),
     "STORE_HALF": ("bytes", "6", "p"),
     "SATURATE": ("a", "b", "7"),
+    "NARROW": ("a", "7"),
 }
 """Where they are not just registers."""
 NAMES = ("p", "q", "r", "s")

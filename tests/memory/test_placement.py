@@ -22,7 +22,7 @@ def instances(draw: st.DrawFn) -> tuple[list[Buffer], list[Overlap]]:
     overlaps = []
     for (i, result), (j, source) in itertools.permutations(enumerate(buffers), 2):
         if result.first == source.last and draw(st.booleans()):
-            overlaps.append(Overlap(i, j, draw(st.integers(-source.size, result.size)), draw(st.booleans())))
+            overlaps.append(Overlap(i, j, draw(st.integers(-source.size, result.size)), draw(st.booleans()), draw(st.booleans())))
     return buffers, overlaps
 
 
@@ -38,6 +38,8 @@ def assert_valid(buffers: list[Buffer], overlaps: list[Overlap], placement: Plac
         if (result, source) not in known:
             return None
         overlap = known[result, source]
+        if overlap.coinciding and placement.offsets[result] == placement.offsets[source]:
+            return 0
         behind = ends[result] - ends[source] if overlap.backwards else placement.offsets[source] - placement.offsets[result]
         return behind - overlap.gap
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from step_simulator import FIRST_OUTPUT, Step, far_offsets, replayed, simulate, steps
 
 from tinyc.memory.row_access import EACH_ROW, RowAccess
-from tinyc.memory.stream import UNCONSTRAINED, StreamCall, StreamInput, live_bound, mirrored, replay, safe_gap
+from tinyc.memory.stream import UNCONSTRAINED, StreamCall, StreamInput, live_bound, may_coincide, mirrored, replay, safe_gap
 
 EXAMPLES = 150
 
@@ -176,3 +176,24 @@ def test_an_inverted_bottleneck_keeps_as_many_expanded_rows_as_its_kernel_has() 
     assert trace.slots == {10: 5, 11: 1, 12: 1}
     # The input's row is read by the sum two rows after it was expanded.
     assert safe_gap(trace, 0, 13) == 0
+
+
+def added(rows_ahead: int, exactly: bool = True) -> list[StreamCall]:
+    """A call that reads a row of buffer 0 in place, and `rows_ahead` rows further down one that it does not."""
+    ahead = StreamInput(0, 6, 10, RowAccess(1, 1, 1, -rows_ahead)) if rows_ahead else StreamInput(1, 6, 10, EACH_ROW)
+    return [StreamCall((ahead, StreamInput(0, 6, 10, EACH_ROW, True, exactly)), 2, 6, 10)]
+
+
+def test_a_result_in_no_order_may_lie_on_the_operand_itself_or_a_whole_row_before_it() -> None:
+    trace = replay(added(0))
+    assert may_coincide(trace, 0, 2)
+    assert safe_gap(trace, 0, 2) == 10
+    assert safe_gap(replay(added(0, exactly=False)), 0, 2) == 0
+    assert not may_coincide(replay(added(0, exactly=False)), 0, 2)
+
+
+def test_what_is_also_read_in_another_place_decides_whether_they_may_coincide() -> None:
+    # A row that is read ahead of the sum is dead when the sum is written over it, but for the row itself.
+    assert may_coincide(replay(added(2)), 0, 2)
+    both = [StreamCall((StreamInput(0, 6, 10, EACH_ROW), StreamInput(0, 6, 10, EACH_ROW, True, True)), 2, 6, 10)]
+    assert not may_coincide(replay(both), 0, 2)

@@ -210,5 +210,5 @@ def test_the_c_of_a_network_that_computes_twice_is_exact_on_an_emulated_part(tmp
 
 def test_the_pipeline_has_the_pass_before_streams_are_formed() -> None:
     names = [entry.name for entry in pipeline(CompileOptions(recompute=True, stream_input=True))]
-    assert names.index("select-kernels") + 1 == names.index("recompute-gates") == names.index("stream-rows") - 1
+    assert names.index("fuse-residual") + 1 == names.index("recompute-gates") == names.index("stream-rows") - 1
     assert "recompute-gates" not in [entry.name for entry in pipeline(CompileOptions())]

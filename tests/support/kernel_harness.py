@@ -31,13 +31,18 @@ Int8 = npt.NDArray[np.int8]
 
 @dataclass
 class Case:
-    """One call of a body: `inputs` is a tensor, or for a window or a reduction the list of rows (None is NULL)."""
+    """One call of a body: `inputs` is a tensor, or for a window or a reduction the list of rows (None is NULL).
+
+    `residual`, where given, is the second input of a row body, which writes over it if `coinciding`.
+    """
 
     spec: KernelSpec
     tables: tuple[Table, ...]
     inputs: Int8 | list[Int8 | None]
     expected: npt.NDArray[Any]
     name: str = ""
+    residual: Int8 | None = None
+    coinciding: bool = False
 
 
 def missing_tools(*tools: str) -> str | None:
@@ -63,7 +68,10 @@ def _case_text(index: int, case: Case, symbol: str) -> str:
     scratch = ", scratch" if spec.scratch_bytes else ""
     body = [f"void *scratch = take({spec.scratch_bytes});", "(void)scratch;"]
     size = case.expected.size
-    body.append(f"int8_t *output = (int8_t *)take({size});")
+    if case.residual is not None:
+        text += _array(f"case{index}_residual", "int8_t", case.residual)
+        body.append(f"int8_t *residual = copy(case{index}_residual, {case.residual.size});")
+    body.append(f"int8_t *output = {'residual' if case.coinciding else f'(int8_t *)take({size})'};")
     if isinstance(case.inputs, list):
         pointers = []
         for number, row in enumerate(case.inputs):
@@ -88,7 +96,8 @@ def _case_text(index: int, case: Case, symbol: str) -> str:
         body.append(f"memcpy(output, input, {size});")
     else:
         first = "rows" if isinstance(case.inputs, list) else "input"
-        body.append(f"{symbol}({first}, output{constants}{scratch});")
+        second = "" if case.residual is None else "residual, "
+        body.append(f"{symbol}({first}, {second}output{constants}{scratch});")
     body.append(f"return compare({index}, output, case{index}_expected, {size});")
     lines = "".join(f"    {line}\n" for line in body)
     return text + f"static int case{index}(void)\n{{\n{lines}}}\n\n"

@@ -136,9 +136,9 @@ class NetworkBuilder:
             kind.create(operands=[value], properties=properties, result_types=[self._same(value, (1, height, width, image.shape[3]))])
         )
 
-    def add(self, first: SSAValue, second: SSAValue, clamp: tuple[int, int] = FULL) -> SSAValue:
+    def add(self, first: SSAValue, second: SSAValue, clamp: tuple[int, int] = FULL, scale: float = 0.07) -> SSAValue:
         """A sum; the first operand has the result's shape."""
-        return self._binary(AddOp, first, second, clamp, 0.07)
+        return self._binary(AddOp, first, second, clamp, scale)
 
     def mul(self, first: SSAValue, second: SSAValue, clamp: tuple[int, int] = FULL) -> SSAValue:
         """A product; the first operand has the result's shape."""

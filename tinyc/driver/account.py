@@ -118,6 +118,8 @@ def _overlaps(schedule: Schedule) -> Iterator[OverlapReport]:
             distance = source.start - result.start
             if overlap.backwards:
                 distance = result.start + result.size_bytes - source.start - source.size_bytes
+            if overlap.coinciding and distance == 0:
+                least = 0
             yield OverlapReport(step, overlap.result, overlap.source, shared, distance, least, overlap.backwards)
 
 
@@ -129,8 +131,8 @@ def _layer(schedule: Schedule, numbers: Mapping[BufferOp, int], number: int, ste
     live = schedule.live_in(number)
     return LayerReport(
         step=number,
-        name=step.calls[-1].layer.data,
-        op=" + ".join(call.op.data for call in step.calls),
+        name=step.calls[-1].layers_text,
+        op=" + ".join(call.ops_text for call in step.calls),
         kernels=tuple(decode_kernel(call.kernel).family for call in step.calls),
         macs=sum(int(call.macs.value.data) for call in step.calls),
         live_bytes=schedule.step_bounds[number],
@@ -143,8 +145,8 @@ def _layer(schedule: Schedule, numbers: Mapping[BufferOp, int], number: int, ste
 
 def _call(numbers: Mapping[BufferOp, int], call: CallOp) -> CallReport:
     return CallReport(
-        name=call.layer.data,
-        op=call.op.data,
+        name=call.layers_text,
+        op=call.ops_text,
         kernel=decode_kernel(call.kernel).family,
         macs=int(call.macs.value.data),
         rows=row_shape(call.output)[0],

@@ -106,7 +106,7 @@ def compile_module(
 def layers_of(module: ModuleOp) -> tuple[Layer, ...]:
     """All layers of a scheduled module, by the names that pins have."""
     return tuple(
-        Layer(name, call.op.data, call.layer.data, decode_kernel(call.kernel).family) for call, name in layer_names(module).items()
+        Layer(name, call.ops_text, call.layers_text, decode_kernel(call.kernel).family) for call, name in layer_names(module).items()
     )
 
 
@@ -181,7 +181,7 @@ def call_records(module: ModuleOp, prefix: str) -> list[dict[str, Any]]:
             functions = [call_function(prefix, number, index, step)]
             if len(step.calls) > 1 and call is step.calls[-1] and step.pushed_input is None:
                 functions.append(step_function(prefix, number))
-            record = {"step": number, "name": call.layer.data, "op": call.op.data, "kernel": decode_kernel(call.kernel).family}
+            record = {"step": number, "name": call.layers_text, "op": call.ops_text, "kernel": decode_kernel(call.kernel).family}
             records.append({**record, "macs": int(call.macs.value.data), "functions": functions})
     return records
 

@@ -91,6 +91,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "eliminate-dead-code",
         "order-operators",
         f"select-kernels{{numerics={profile}}}",
+        *([] if options.compact else ["fuse-residual{input=true}"] if options.stream_input else ["fuse-residual"]),
         *([] if not options.recompute else ["recompute-gates{input=true}"] if options.stream_input else ["recompute-gates"]),
         f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",

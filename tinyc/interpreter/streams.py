@@ -24,7 +24,7 @@ from tinyc.ir.nn_base import NNOp, tensor_of
 from tinyc.ir.nn_shape import ConstantOp, ReshapeOp
 from tinyc.ir.schedule import steps_of
 from tinyc.ir.tensor_type import NUMPY_TYPES
-from tinyc.memory.stream import Event
+from tinyc.memory.stream import Event, Read
 from tinyc.numerics.profile import Profile
 
 _COPY = "COPY"
@@ -51,9 +51,9 @@ def evaluate_schedule(graph: ModuleOp, schedule: ModuleOp, inputs: Sequence[Arra
 
 @dataclass(frozen=True)
 class _Meaning:
-    """`ops` by call (a copy has none), and where the values of `main` lie."""
+    """`ops` by call (a copy has none, a kernel that computes several has them in order), and where the values of `main` lie."""
 
-    ops: Mapping[CallOp, NNOp]
+    ops: Mapping[CallOp, tuple[NNOp, ...]]
     buffers: Mapping[SSAValue, BufferOp]
     arguments: Sequence[SSAValue]
     results: Sequence[SSAValue]
@@ -73,7 +73,10 @@ def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
     buffers: dict[SSAValue, BufferOp] = {argument: inputs[index] for index, argument in enumerate(block.args)}
     every = [call for step in steps_of(schedule) for call in step.calls]
     calls = [call for call in every if not buffer_of(call.output).again]
-    ops: dict[CallOp, NNOp] = {}
+    ops: dict[CallOp, tuple[NNOp, ...]] = {}
+    # The op of each call and, behind it, those that its kernel computes as well.
+    places = [(call, name) for call in calls for name in call.ops]
+    found = 0
     results: Sequence[SSAValue] = ()
     for op in block.ops:
         if isinstance(op, ReturnOp):
@@ -81,12 +84,13 @@ def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
         elif isinstance(op, ReshapeOp):
             buffers[op.result] = buffers[op.input]
         elif isinstance(op, NNOp) and not isinstance(op, ConstantOp):
-            call = calls[len(ops)] if len(ops) < len(calls) else None
-            if call is None or (call.layer.data, call.op.data) != (op.layer, op.title):
+            call, name = places[found] if found < len(places) else (None, ("", ""))
+            if call is None or name != (op.layer, op.title):
                 raise PassError(f"the schedule was not made of this graph: it has no call for {op.title} {op.layer} in its place")
-            ops[call] = op
+            ops[call] = (*ops.get(call, ()), op)
             buffers[op.results[0]] = buffer_of(call.output)
-    surplus = next((call for call in calls[len(ops) :] if call.op.data != _COPY), None)
+            found += 1
+    surplus = next((call for call, _ in places[found:] if call.op.data != _COPY), None)
     if surplus is not None:
         raise PassError(f"the schedule was not made of this graph, which has no {surplus.op.data} {surplus.layer.data}")
     marked = {op.attributes[RECOMPUTED]: op for op in schedule.ops if isinstance(op, BufferOp) and RECOMPUTED in op.attributes}
@@ -200,7 +204,7 @@ class _Run:
             self._keep(accumulator)
             operands = self.partial.setdefault(call, operands)
         # A kernel may write before it has read everything, except where it works in place.
-        in_place = [read for read in event.reads if read.in_place or call.form.data == "in_place"]
+        in_place = [read for read in event.reads if self._reads_before_writing(call, event, read)]
         for read in in_place:
             source = self.buffers[read.buffer]
             operands[source][read.first : read.end] = self.arena.read(source, read.first, read.end, call.layer.data)
@@ -214,22 +218,35 @@ class _Run:
                 operands[source][read.first : read.end] = self.arena.read(source, read.first, read.end, call.layer.data)
         return operands
 
+    def _reads_before_writing(self, call: CallOp, event: Event, read: Read) -> bool:
+        """Whether each byte of `read` is read before anything is written over it."""
+        if read.exactly:
+            source, result = self.buffers[read.buffer], self.buffers[event.output]
+            together = (source.bank_name, source.start + read.first) == (result.bank_name, result.start + event.write_first)
+            return together and source.slots == source.rows and result.slots == result.rows
+        return read.in_place or call.form.data == "in_place"
+
     def _result(self, call: CallOp, operands: Mapping[BufferOp, Array]) -> Array:
         """Bytes of the whole result, right where they depend on bytes that were read."""
-        op = self.meaning.ops.get(call)
-        if op is None:
+        ops = self.meaning.ops.get(call)
+        if ops is None:
             return operands[buffer_of(call.inputs[0])]
         read = {self.meaning.originals.get(buffer, buffer): buffer for buffer in operands}
-        arrays = []
-        for value in op.operands:
-            tensor = tensor_of(value)
-            if isinstance(value.owner, ConstantOp):
-                arrays.append(value.owner.value.array)
-            else:
-                buffer = read[self.meaning.buffers[value]]
-                packed = _packed(buffer, operands[buffer], tensor.size_bytes)
-                arrays.append(packed.view(NUMPY_TYPES[tensor.element]).reshape(tensor.shape))
-        return _spread(buffer_of(call.output), _bytes_of(evaluate_op(op, arrays, self.profile)))
+        known: dict[SSAValue, Array] = {}
+        for op in ops:
+            arrays = []
+            for value in op.operands:
+                tensor = tensor_of(value)
+                if isinstance(value.owner, ConstantOp):
+                    arrays.append(value.owner.value.array)
+                elif value in known:
+                    arrays.append(known[value])
+                else:
+                    buffer = read[self.meaning.buffers[value]]
+                    packed = _packed(buffer, operands[buffer], tensor.size_bytes)
+                    arrays.append(packed.view(NUMPY_TYPES[tensor.element]).reshape(tensor.shape))
+            known[op.results[0]] = evaluate_op(op, arrays, self.profile)
+        return _spread(buffer_of(call.output), _bytes_of(known[ops[-1].results[0]]))
 
     def _keep(self, buffer: BufferOp) -> None:
         self.arena.write(buffer, 0, np.zeros(buffer.size_bytes, np.uint8))

@@ -212,7 +212,11 @@ class TableOp(IRDLOperation):
 
 @irdl_op_definition
 class CallOp(IRDLOperation):
-    """One kernel over all rows of its output. `accesses` says per input which of its rows an output row reads."""
+    """One kernel over all rows of its output. `accesses` says per input which of its rows an output row reads.
+
+    `in_place` lists inputs over which the output may be written in the very call that reads them; `exactly` says that it must then lie
+    where the input lies, since a row is not computed from left to right. `fused` are layer and op of another op that the kernel computes.
+    """
 
     name = "mcu.call"
     inputs = var_operand_def(BUFFER)
@@ -227,8 +231,26 @@ class CallOp(IRDLOperation):
     accesses = prop_def(ArrayAttr[RowAccessAttr])
     in_place = prop_def(ArrayAttr[IntAttr])
     macs = prop_def(IntegerAttr)
+    exactly = opt_prop_def(UnitAttr)
+    fused = opt_prop_def(ArrayAttr[StringAttr])
     irdl_options = (ParsePropInAttrDict(), AttrSizedOperandSegments(as_property=True))
     assembly_format = "$inputs `to` $output (`tables` `(` $tables^ `)`)? (`scratch` $scratch^)? (`accumulator` $accumulator^)? attr-dict"
+
+    @property
+    def ops(self) -> tuple[tuple[str, str], ...]:
+        """Layer and op of all ops that the kernel computes, in their order."""
+        further = [] if self.fused is None else [str(text.data) for text in self.fused.data]
+        return ((str(self.layer.data), str(self.op.data)), *zip(further[::2], further[1::2], strict=True))
+
+    @property
+    def layers_text(self) -> str:
+        """The layers of all its ops, for people."""
+        return " + ".join(layer for layer, _ in self.ops)
+
+    @property
+    def ops_text(self) -> str:
+        """All its ops, for people."""
+        return " + ".join(op for _, op in self.ops)
 
     def row_accesses(self) -> tuple[RowAccess, ...]:
         """Per input, how output rows read it."""
@@ -246,7 +268,8 @@ class CallOp(IRDLOperation):
             rows, row_bytes = row_shape(value)
             # A window of 0 rows stands for an operand that is needed whole, such as a broadcast one.
             used = access if access is None or access.window > 0 else None
-            inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, position in self.in_place_inputs()))
+            in_place = position in self.in_place_inputs()
+            inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, in_place, in_place and self.exactly is not None))
         rows, row_bytes = row_shape(self.output)
         if self.form.data in ("tensor", "in_place"):
             rows, row_bytes = 1, rows * row_bytes
@@ -254,6 +277,7 @@ class CallOp(IRDLOperation):
 
     def verify_(self) -> None:
         require(self.form.data in CALL_FORMS, f"form must be one of {', '.join(CALL_FORMS)}, got {self.form.data}")
+        require(self.fused is None or len(self.fused) == 2, "fused holds the layer and the op of one other op")
         if self.form.data == "row":
             require(len(self.accesses) == len(self.inputs), "a row call needs one row access per input")
         if self.form.data in ("reduction", "in_place"):

@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tinyc.ir.mcu import BufferOp, StreamOp, ViewOp, buffer_of
 from tinyc.memory.placement import Buffer, Overlap
-from tinyc.memory.stream import mirrored, safe_gap, worst_moment
+from tinyc.memory.stream import may_coincide, mirrored, safe_gap, worst_moment
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ def build_schedule(module: ModuleOp) -> Schedule:
         if step.backwards is not None:
             trace = mirrored(trace, {index: lives[index].size for index in (*read, result)})
         backwards = step.backwards is not None
-        overlaps += [Overlap(result, source, safe_gap(trace, source, result), backwards) for source in sorted(dying)]
+        overlaps += [
+            Overlap(result, source, safe_gap(trace, source, result), backwards, may_coincide(trace, source, result))
+            for source in sorted(dying)
+        ]
         fixed = {index: lives[index].size for index in sorted(live - dying - {result})}
         moments.append({**fixed, **worst_moment(trace, dying, result)})
     bounds = tuple(sum(moment.values()) for moment in moments)

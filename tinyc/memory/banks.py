@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tinyc.memory.placement import Buffer, Overlap, align_up, first_fit_offset, forbidden_differences, place
+from tinyc.memory.placement import Buffer, Forbidden, Overlap, align_up, first_fit_offset, forbidden_differences, place
 
 _ALIGNMENT = 4
 """Arenas are multiples of so many bytes."""
@@ -66,7 +66,7 @@ class _Search:
     capacities: Sequence[int]
 
     @cached_property
-    def forbidden(self) -> Sequence[dict[int, tuple[int, int]]]:
+    def forbidden(self) -> Sequence[Forbidden]:
         return forbidden_differences(self.buffers, self.overlaps)
 
     @cached_property
@@ -186,7 +186,7 @@ class _Search:
         for overlap in self.overlaps:
             if {overlap.result, overlap.source} <= together:
                 result, source = self.buffers[overlap.result], self.buffers[overlap.source]
-                most = max(0, min(result.size - max(overlap.gap, 0), source.size))
+                most = max(0, min(result.size - (0 if overlap.coinciding else max(overlap.gap, 0)), source.size))
                 for step in range(max(result.first, source.first), min(result.last, source.last) + 1):
                     shared[step] = shared.get(step, 0) + most
         steps = range(-1, 1 + max((self.buffers[index].last for index in members), default=-1))

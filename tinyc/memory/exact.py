@@ -46,10 +46,10 @@ def place_exactly(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound:
         model.add_hint(slot, start.offsets[index] // buffer.alignment)
         offsets.append(offset)
     for one, pairs in enumerate(forbidden_differences(buffers, overlaps)):
-        for other, (low, high) in pairs.items():
+        for number, (other, low, high) in enumerate(pairs):
             if other < one:
                 # offset(one) - offset(other) lies at or below `low`, or at or above `high`.
-                below = model.new_bool_var(f"below_{one}_{other}")
+                below = model.new_bool_var(f"below_{one}_{number}")
                 model.add(offsets[one] - offsets[other] <= low).only_enforce_if(below)
                 model.add(offsets[one] - offsets[other] >= high).only_enforce_if(below.negated())
     model.add_hint(arena, top)

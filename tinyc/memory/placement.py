@@ -22,13 +22,14 @@ class Buffer:
 class Overlap:
     """Although both are live in one step, `result` may start `gap` bytes or more before `source` (buffer indices) and run into it.
 
-    With `backwards` it may end `gap` bytes or more after `source`.
+    With `backwards` it may end `gap` bytes or more after `source`. With `coinciding` it may also start exactly where `source` does.
     """
 
     result: int
     source: int
     gap: int
     backwards: bool = False
+    coinciding: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,13 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
     return best
 
 
-Forbidden = dict[int, tuple[int, int]]
+Forbidden = list[tuple[int, int, int]]
 
 
 def forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]) -> list[Forbidden]:
-    """For each buffer i: other buffer j -> open interval of offset(i) - offset(j) that is not allowed."""
+    """For each buffer i: other buffers j, each with an open interval of offset(i) - offset(j) that is not allowed, or with two."""
     allowed = {(overlap.result, overlap.source): overlap for overlap in overlaps}
-    pairs: list[Forbidden] = [{} for _ in buffers]
+    pairs: list[Forbidden] = [[] for _ in buffers]
     for i, first in enumerate(buffers):
         for j in range(i):
             second = buffers[j]
@@ -122,8 +123,11 @@ def forbidden_differences(buffers: Sequence[Buffer], overlaps: Sequence[Overlap]
             if (j, i) in allowed:
                 least, most = _narrowed(-high, -low, allowed[j, i], second.size, first.size)
                 low, high = -most, -least
-            if low < high:
-                pairs[i][j], pairs[j][i] = (low, high), (-high, -low)
+            coinciding = any(allowed[pair].coinciding for pair in ((i, j), (j, i)) if pair in allowed)
+            for least, most in ((low, 0), (0, high)) if coinciding and low < 0 < high else ((low, high),):
+                if least < most:
+                    pairs[i].append((j, least, most))
+                    pairs[j].append((i, -most, -least))
     return pairs
 
 
@@ -136,9 +140,9 @@ def _narrowed(low: int, high: int, overlap: Overlap, result: int, source: int) -
     return max(low, -overlap.gap), high
 
 
-def first_fit_offset(buffer: Buffer, forbidden: Mapping[int, tuple[int, int]], offsets: Mapping[int, int]) -> int:
+def first_fit_offset(buffer: Buffer, forbidden: Forbidden, offsets: Mapping[int, int]) -> int:
     """The lowest offset for `buffer` beside others that lie at `offsets`; `forbidden` is its entry of forbidden_differences."""
-    blocked = sorted((offsets[other] + low, offsets[other] + high) for other, (low, high) in forbidden.items() if other in offsets)
+    blocked = sorted((offsets[other] + low, offsets[other] + high) for other, low, high in forbidden if other in offsets)
     offset = 0
     for low, high in blocked:
         if low < offset < high:
@@ -151,9 +155,7 @@ def _first_fit(buffers: Sequence[Buffer], pairs: Sequence[Forbidden], order: Seq
     arena = 0
     for index in order:
         buffer = buffers[index]
-        blocked = sorted(
-            (offsets[other] + low, offsets[other] + high) for other, (low, high) in pairs[index].items() if offsets[other] >= 0
-        )
+        blocked = sorted((offsets[other] + low, offsets[other] + high) for other, low, high in pairs[index] if offsets[other] >= 0)
         offset = 0
         for low, high in blocked:
             if low < offset < high:

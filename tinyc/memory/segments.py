@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, mirrored, replay, rows_of, safe_gap
+from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, may_coincide, mirrored, replay, rows_of, safe_gap
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def segment(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], begi
     for events in filter(None, (trace, _backwards(part, sizes))):
         least = total + size
         for buffer in dying if size else ():
-            extent = _extent(sizes[buffer], size, safe_gap(events, buffer, result))
+            gap = 0 if may_coincide(events, buffer, result) else safe_gap(events, buffer, result)
+            extent = _extent(sizes[buffer], size, gap)
             least = min(least, total - sizes[buffer] + extent)
         both_ways.append(staying + least + own)
     rows = [entry.call for entry in part if not entry.supplied]
@@ -147,7 +148,7 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
             if edge.peak_bytes > limit or before is None:
                 continue
             cheapest = price[end]
-            if cheapest is None or before + edge.price < cheapest:
+            if cheapest is None or before + edge.price <= cheapest:
                 price[end], via[end] = before + edge.price, edge
     path = []
     position = count

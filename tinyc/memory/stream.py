@@ -24,6 +24,8 @@ class StreamInput:
     access: RowAccess | None
     in_place: bool = False
     """Whether the result may be written over exactly the bytes that the same call reads."""
+    exactly: bool = False
+    """Whether it may be written over no others of the same row, as its elements are not computed from left to right."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Read:
     first: int
     end: int
     in_place: bool
+    exactly: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class _Replay:
             if source.buffer in self.producer:
                 self.pull(self.producer[source.buffer], end)
             if first < end:
-                reads.append(Read(source.buffer, first * source.row_bytes, end * source.row_bytes, source.in_place))
+                reads.append(Read(source.buffer, first * source.row_bytes, end * source.row_bytes, source.in_place, source.exactly))
         written = row * call.output_row_bytes
         self.events.append(Event(index, tuple(reads), call.output, written, written + call.output_row_bytes))
         self._finish_row(index, call)
@@ -167,7 +170,7 @@ def _replay(calls: tuple[StreamCall, ...], backwards: bool) -> Trace:
 
 def _backwards(call: StreamCall) -> Trace:
     # What is read in place counts as read before and after writing: the elements of a row are still visited from left to right.
-    inputs = tuple(replace(source, in_place=False) for source in call.inputs)
+    inputs = tuple(replace(source, in_place=False, exactly=False) for source in call.inputs)
     return Trace(replay([replace(call, inputs=inputs)]).events[::-1], {})
 
 
@@ -186,18 +189,24 @@ def mirrored(trace: Trace, sizes: Mapping[int, int]) -> Trace:
 
 
 def _at_once(call: StreamCall) -> Trace:
-    reads = tuple(Read(source.buffer, 0, source.rows * source.row_bytes, source.in_place) for source in call.inputs)
+    reads = tuple(Read(source.buffer, 0, source.rows * source.row_bytes, source.in_place, source.exactly) for source in call.inputs)
     written = call.output_rows * call.output_row_bytes
     if call.reduces:
         return Trace((Event(0, reads, call.output, 0, 0), Event(0, (), call.output, 0, written)), {})
     return Trace((Event(0, reads, call.output, 0, written),), {})
 
 
-def safe_gap(trace: Trace, source: int, result: int) -> int:
+def may_coincide(trace: Trace, source: int, result: int) -> bool:
+    """Whether `result` may start where `source` does although `safe_gap` asks for more: all that is in between is read in place exactly."""
+    return safe_gap(trace, source, result) > 0 >= safe_gap(trace, source, result, coinciding=True)
+
+
+def safe_gap(trace: Trace, source: int, result: int, coinciding: bool = False) -> int:
     """How many bytes before `source` the buffer `result` must start, at least, so that no byte is overwritten before its last read.
 
     Negative where the result may even start behind the source's start, UNCONSTRAINED where all reads come before all writes. Within one
-    event a kernel may write before it has read all, unless the read is in place: then element i is read before element i is written.
+    event a kernel may write before it has read all, unless the read is in place: then element i is read before element i is written, and
+    before element i + 1 unless it is in place `exactly`, which counts only where the two are known to be `coinciding`.
     """
     gap: int | None = None
     needed: int | None = None
@@ -206,7 +215,7 @@ def safe_gap(trace: Trace, source: int, result: int) -> int:
         for read in event.reads:
             if read.buffer != source:
                 continue
-            if read.in_place:
+            if read.in_place and (coinciding or not read.exactly):
                 own = event.write_first - read.first if own is None else max(own, event.write_first - read.first)
             else:
                 needed = read.first if needed is None else min(needed, read.first)
@@ -216,7 +225,7 @@ def safe_gap(trace: Trace, source: int, result: int) -> int:
             for limit in limits:
                 gap = limit if gap is None else max(gap, limit)
         for read in event.reads:
-            if read.buffer == source and read.in_place:
+            if read.buffer == source and read.in_place and (coinciding or not read.exactly):
                 needed = read.first if needed is None else min(needed, read.first)
     return UNCONSTRAINED if gap is None else gap
 

@@ -155,12 +155,13 @@ def _fixed_point(
     )
 
 
-def equivalent_shifted_addition(plan: AdditionPlan) -> ShiftedAddition | None:
+def equivalent_shifted_addition(plan: AdditionPlan, preferred_shift: int | None = None) -> ShiftedAddition | None:
     """A ShiftedAddition with zero_point 0 (folded into the bias) that fits int32 and equals `plan` on all 65,536 pairs, or None.
 
     For given multipliers and shift every pair bounds the bias from below, above or both; a bias exists where the bounds leave room. The
     proof is the exhaustion of the pairs. Where round scale ratios (such as 31/60) give exact ties, TFLite rounds them away from zero:
-    multipliers that are both too great by the same small factor do the same.
+    multipliers that are both too great by the same small factor do the same. `preferred_shift` is tried before the greatest ones, which
+    have the best chances.
     """
     values = np.arange(-128, 128, dtype=np.int64)
     a, b = values[:, None], values[None, :]
@@ -168,7 +169,8 @@ def equivalent_shifted_addition(plan: AdditionPlan) -> ShiftedAddition | None:
     first_ratio, second_ratio = _ratios(plan)
     largest = max(abs(first_ratio), abs(second_ratio))
     shifts = [shift for shift in range(23, 7, -1) if 256 * math.ldexp(largest, shift) < INT32_MAXIMUM // 2]
-    for shift in shifts[:_TRIED_SHIFTS]:
+    preferred = [shift for shift in shifts if shift == preferred_shift]
+    for shift in (*preferred, *(shift for shift in shifts[:_TRIED_SHIFTS] if shift != preferred_shift)):
         for stretch in _STRETCHES:
             factor = (1 << shift) + stretch
             first, second = round(first_ratio * factor), round(second_ratio * factor)

@@ -31,6 +31,7 @@ class Decision:
 
 
 DECISIONS: Mapping[str, Decision] = {
+    "residual": Decision(_ON_OFF, ("fuse-residual",), "whether a convolution adds the other operand of the addition behind it itself"),
     "in_place": Decision(_ON_OFF, ("depthwise-in-place",), "whether a depthwise layer overwrites its input"),
     "rows": Decision((), ("merge-rows",), "rows that one call of a 1x1 convolution takes"),
     "planes": Decision(_ON_OFF, ("plane-rings",), "whether a depthwise layer in a stream finds its input as int16 planes"),
@@ -108,6 +109,7 @@ def layer_name(op: str, number: int) -> str:
 def layer_names(module: ModuleOp) -> dict[CallOp, str]:
     """The names of all calls, in the order of the schedule, which no pass changes after select-kernels.
 
+    An op that is computed in another's kernel keeps its number, and no call has it.
     Calls that compute something a second time, which recompute-gates adds, are not counted: `mul_9_again` stands before call 9.
     """
     names: dict[CallOp, str] = {}
@@ -119,7 +121,7 @@ def layer_names(module: ModuleOp) -> dict[CallOp, str]:
             names[call] = f"{name}_again" + (f"_{copies + 1}" if copies else "")
         else:
             names[call] = name
-            number += 1
+            number += len(call.ops)
     return names
 
 

@@ -36,6 +36,7 @@ PASSES: dict[str, PassEntry] = {
     "eliminate-dead-code": PassEntry("tinyc.passes.eliminate_dead_code", "EliminateDeadCode", "nn"),
     "order-operators": PassEntry("tinyc.passes.order_operators", "OrderOperators", "nn"),
     "select-kernels": PassEntry("tinyc.backends.cortexm.select_kernels", "SelectKernels", "nn to mcu"),
+    "fuse-residual": PassEntry("tinyc.backends.cortexm.fuse_residual", "FuseResidual", "mcu"),
     "recompute-gates": PassEntry("tinyc.passes.recompute_gates", "RecomputeGates", "mcu"),
     "stream-rows": PassEntry("tinyc.passes.stream_rows", "StreamRows", "mcu"),
     "depthwise-in-place": PassEntry("tinyc.backends.cortexm.depthwise_in_place", "DepthwiseInPlace", "mcu"),

@@ -270,14 +270,14 @@ static TINYC_NOINLINE void tiny_depthwise_3x3(const int8_t *const *rows, int8_t 
 }
 
 /* The patch of one output column is one pixel. */
-static inline void tiny_conv_1x1_2_gather(const int8_t *source, uint32_t *pairs)
+static inline void tiny_conv_1x1_add_gather(const int8_t *source, uint32_t *pairs)
 {
     tinyc_unpack_fractions(source, pairs, 2, 4);
 }
 
 /* 4 columns of output from as many patches of 4 pairs. */
-static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
-    const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
+static TINYC_NOINLINE void tiny_conv_1x1_add_columns_4(
+    const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel, uintptr_t distance, const tinyc_addition *addition)
 {
     const tinyc_integer_channel *const end = channel + 2;
     const uint32_t *end_1 = matrix + 16;
@@ -302,32 +302,69 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
         } while (patch != end_1);
         {
             const int32_t multiplier = channel->multiplier;
-            a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_SATURATE_SHIFTED(a0, a0, 12);
-            TINYC_STORE_BYTE(output, 0, a0);
-            a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_SATURATE_SHIFTED(a1, a1, 12);
-            TINYC_STORE_BYTE(output, 2, a1);
-            a2 = tinyc_multiply_high(a2, multiplier);
-            TINYC_SATURATE_SHIFTED(a2, a2, 12);
-            TINYC_STORE_BYTE(output, 4, a2);
-            a3 = tinyc_multiply_high(a3, multiplier);
-            TINYC_SATURATE_SHIFTED(a3, a3, 12);
-            TINYC_STORE_BYTE(output, 6, a3);
+            TINYC_SCALE(a0, multiplier);
+            TINYC_NARROW(a0, 12);
+            TINYC_SCALE(a1, multiplier);
+            TINYC_NARROW(a1, 12);
+            TINYC_SCALE(a2, multiplier);
+            TINYC_NARROW(a2, 12);
+            TINYC_SCALE(a3, multiplier);
+            TINYC_NARROW(a3, 12);
         }
         {
             const int32_t multiplier = (channel + 1)->multiplier;
-            b0 = tinyc_multiply_high(b0, multiplier);
-            TINYC_SATURATE_SHIFTED(b0, b0, 12);
+            TINYC_SCALE(b0, multiplier);
+            TINYC_NARROW(b0, 12);
+            TINYC_SCALE(b1, multiplier);
+            TINYC_NARROW(b1, 12);
+            TINYC_SCALE(b2, multiplier);
+            TINYC_NARROW(b2, 12);
+            TINYC_SCALE(b3, multiplier);
+            TINYC_NARROW(b3, 12);
+        }
+        {
+            const int8_t *const residual = (const int8_t *)((uintptr_t)output + distance);
+            const int32_t own = addition->own, other = addition->other, offset = addition->bias;
+            int32_t r0;
+            TINYC_LOAD_SIGNED(r0, residual, 0);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(a0, own, r0);
+            TINYC_NARROW(a0, 22);
+            TINYC_STORE_BYTE(output, 0, a0);
+            TINYC_LOAD_SIGNED(r0, residual, 2);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(a1, own, r0);
+            TINYC_NARROW(a1, 22);
+            TINYC_STORE_BYTE(output, 2, a1);
+            TINYC_LOAD_SIGNED(r0, residual, 4);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(a2, own, r0);
+            TINYC_NARROW(a2, 22);
+            TINYC_STORE_BYTE(output, 4, a2);
+            TINYC_LOAD_SIGNED(r0, residual, 6);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(a3, own, r0);
+            TINYC_NARROW(a3, 22);
+            TINYC_STORE_BYTE(output, 6, a3);
+            TINYC_LOAD_SIGNED(r0, residual, 1);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(b0, own, r0);
+            TINYC_NARROW(b0, 22);
             TINYC_STORE_BYTE(output, 1, b0);
-            b1 = tinyc_multiply_high(b1, multiplier);
-            TINYC_SATURATE_SHIFTED(b1, b1, 12);
+            TINYC_LOAD_SIGNED(r0, residual, 3);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(b1, own, r0);
+            TINYC_NARROW(b1, 22);
             TINYC_STORE_BYTE(output, 3, b1);
-            b2 = tinyc_multiply_high(b2, multiplier);
-            TINYC_SATURATE_SHIFTED(b2, b2, 12);
+            TINYC_LOAD_SIGNED(r0, residual, 5);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(b2, own, r0);
+            TINYC_NARROW(b2, 22);
             TINYC_STORE_BYTE(output, 5, b2);
-            b3 = tinyc_multiply_high(b3, multiplier);
-            TINYC_SATURATE_SHIFTED(b3, b3, 12);
+            TINYC_LOAD_SIGNED(r0, residual, 7);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(b3, own, r0);
+            TINYC_NARROW(b3, 22);
             TINYC_STORE_BYTE(output, 7, b3);
         }
         channel += 2;
@@ -336,8 +373,8 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_4(
 }
 
 /* 2 columns of output from as many patches of 4 pairs. */
-static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
-    const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel)
+static TINYC_NOINLINE void tiny_conv_1x1_add_columns_2(
+    const uint32_t *matrix, int8_t *output, const uint32_t *weights, const tinyc_integer_channel *channel, uintptr_t distance, const tinyc_addition *addition)
 {
     const tinyc_integer_channel *const end = channel + 2;
     const uint32_t *end_1 = matrix + 16;
@@ -362,20 +399,41 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
         } while (patch != end_1);
         {
             const int32_t multiplier = channel->multiplier;
-            a0 = tinyc_multiply_high(a0, multiplier);
-            TINYC_SATURATE_SHIFTED(a0, a0, 12);
-            TINYC_STORE_BYTE(output, 0, a0);
-            a1 = tinyc_multiply_high(a1, multiplier);
-            TINYC_SATURATE_SHIFTED(a1, a1, 12);
-            TINYC_STORE_BYTE(output, 2, a1);
+            TINYC_SCALE(a0, multiplier);
+            TINYC_NARROW(a0, 12);
+            TINYC_SCALE(a1, multiplier);
+            TINYC_NARROW(a1, 12);
         }
         {
             const int32_t multiplier = (channel + 1)->multiplier;
-            b0 = tinyc_multiply_high(b0, multiplier);
-            TINYC_SATURATE_SHIFTED(b0, b0, 12);
+            TINYC_SCALE(b0, multiplier);
+            TINYC_NARROW(b0, 12);
+            TINYC_SCALE(b1, multiplier);
+            TINYC_NARROW(b1, 12);
+        }
+        {
+            const int8_t *const residual = (const int8_t *)((uintptr_t)output + distance);
+            const int32_t own = addition->own, other = addition->other, offset = addition->bias;
+            int32_t r0;
+            TINYC_LOAD_SIGNED(r0, residual, 0);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(a0, own, r0);
+            TINYC_NARROW(a0, 22);
+            TINYC_STORE_BYTE(output, 0, a0);
+            TINYC_LOAD_SIGNED(r0, residual, 2);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(a1, own, r0);
+            TINYC_NARROW(a1, 22);
+            TINYC_STORE_BYTE(output, 2, a1);
+            TINYC_LOAD_SIGNED(r0, residual, 1);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(b0, own, r0);
+            TINYC_NARROW(b0, 22);
             TINYC_STORE_BYTE(output, 1, b0);
-            b1 = tinyc_multiply_high(b1, multiplier);
-            TINYC_SATURATE_SHIFTED(b1, b1, 12);
+            TINYC_LOAD_SIGNED(r0, residual, 3);
+            TINYC_SCALE_AND_ADD(r0, other, offset);
+            TINYC_SCALE_AND_ADD(b1, own, r0);
+            TINYC_NARROW(b1, 22);
             TINYC_STORE_BYTE(output, 3, b1);
         }
         channel += 2;
@@ -383,54 +441,24 @@ static TINYC_NOINLINE void tiny_conv_1x1_2_columns_2(
     } while (channel != end);
 }
 
-static TINYC_NOINLINE void tiny_conv_1x1_2(const int8_t *input, int8_t *output, const uint32_t *weights,
-    const tinyc_integer_channel *channels, void *scratch)
+static TINYC_NOINLINE void tiny_conv_1x1_add(const int8_t *input, const int8_t *residual, int8_t *output, const uint32_t *weights,
+    const tinyc_integer_channel *channels, const tinyc_addition *addition, void *scratch)
 {
     uint32_t *const matrix = (uint32_t *)scratch;
+    const uintptr_t distance = (uintptr_t)residual - (uintptr_t)output;
     int32_t tile;
     for (tile = 0; tile < 1; tile++) {
-        tiny_conv_1x1_2_gather(input, matrix);
-        tiny_conv_1x1_2_gather(input + 8, matrix + 1);
-        tiny_conv_1x1_2_gather(input + 16, matrix + 2);
-        tiny_conv_1x1_2_gather(input + 24, matrix + 3);
-        tiny_conv_1x1_2_columns_4(matrix, output, weights, channels);
+        tiny_conv_1x1_add_gather(input, matrix);
+        tiny_conv_1x1_add_gather(input + 8, matrix + 1);
+        tiny_conv_1x1_add_gather(input + 16, matrix + 2);
+        tiny_conv_1x1_add_gather(input + 24, matrix + 3);
+        tiny_conv_1x1_add_columns_4(matrix, output, weights, channels, distance, addition);
         output += 8;
         input += 32;
     }
-    tiny_conv_1x1_2_gather(input, matrix);
-    tiny_conv_1x1_2_gather(input + 8, matrix + 1);
-    tiny_conv_1x1_2_columns_2(matrix, output, weights, channels);
-}
-
-/* Sum of two rows of 12; one proved shift. */
-static void tiny_add(const int8_t *first, const int8_t *second, int8_t *output)
-{
-    const int8_t *const end = output + 12;
-    do {
-        {
-            int32_t sum = 32056461 + first[0] * 3744914 + second[0] * 2995932;
-            TINYC_SATURATE_SHIFTED(sum, sum, 22);
-            output[0] = (int8_t)sum;
-        }
-        {
-            int32_t sum = 32056461 + first[1] * 3744914 + second[1] * 2995932;
-            TINYC_SATURATE_SHIFTED(sum, sum, 22);
-            output[1] = (int8_t)sum;
-        }
-        {
-            int32_t sum = 32056461 + first[2] * 3744914 + second[2] * 2995932;
-            TINYC_SATURATE_SHIFTED(sum, sum, 22);
-            output[2] = (int8_t)sum;
-        }
-        {
-            int32_t sum = 32056461 + first[3] * 3744914 + second[3] * 2995932;
-            TINYC_SATURATE_SHIFTED(sum, sum, 22);
-            output[3] = (int8_t)sum;
-        }
-        first += 4;
-        second += 4;
-        output += 4;
-    } while (output != end);
+    tiny_conv_1x1_add_gather(input, matrix);
+    tiny_conv_1x1_add_gather(input + 8, matrix + 1);
+    tiny_conv_1x1_add_columns_2(matrix, output, weights, channels, distance, addition);
 }
 
 /* Adds 12 products to each of 3 accumulators. */
@@ -578,48 +606,38 @@ static void tiny_step0_1(uint8_t *arena, int32_t *done, int32_t need)
     }
 }
 
-/* CONV_2D: layer8 */
+/* CONV_2D + ADD: layer8 + layer9 */
 static void tiny_step0_2(uint8_t *arena, int32_t *done, int32_t need)
 {
     for (; done[2] < need; ++done[2]) {
         const int32_t row = done[2];
         tiny_step0_1(arena, done, tinyc_least(row + 1, 6));
-        tiny_conv_1x1_2((const int8_t *)(arena + 432), (int8_t *)(arena + 480), tiny_t2_weights, tiny_t2_channels, arena + 0);
+        tiny_conv_1x1_add((const int8_t *)(arena + 432), (const int8_t *)(arena + 360 + row * 12), (int8_t *)(arena + 360 + row * 12), tiny_t2_weights, tiny_t2_channels, tiny_t2_addition, arena + 0);
     }
 }
 
-/* ADD: layer9 */
-static void tiny_step0_3(uint8_t *arena, int32_t *done, int32_t need)
-{
-    for (; done[3] < need; ++done[3]) {
-        const int32_t row = done[3];
-        tiny_step0_2(arena, done, tinyc_least(row + 1, 6));
-        tiny_add((const int8_t *)(arena + 480), (const int8_t *)(arena + 360 + row * 12), (int8_t *)(arena + 360 + row * 12));
-    }
-}
-
-/* Step 0: streamed row by row: CONV_2D, DEPTHWISE_CONV_2D, CONV_2D, ADD: layer9 */
+/* Step 0: streamed row by row: CONV_2D, DEPTHWISE_CONV_2D, CONV_2D + ADD: layer8 + layer9 */
 static void tiny_step0(uint8_t *arena)
 {
-    int32_t done[4] = {0};
-    tiny_step0_3(arena, done, 6);
+    int32_t done[3] = {0};
+    tiny_step0_2(arena, done, 6);
 }
 
 /* Step 1: FULLY_CONNECTED: layer12 */
 static void tiny_step1(uint8_t *arena)
 {
     int32_t *const accumulator = (int32_t *)(void *)(arena + 0);
-    tiny_fully_connected_reduction_start(accumulator, tiny_t4_weights, tiny_t4_channels);
+    tiny_fully_connected_reduction_start(accumulator, tiny_t3_weights, tiny_t3_channels);
     for (int32_t row = 0; row < 6; ++row) {
-        tiny_fully_connected_reduction_row((const int8_t *)(arena + 360 + row * 12), row, accumulator, tiny_t4_weights, tiny_t4_channels);
+        tiny_fully_connected_reduction_row((const int8_t *)(arena + 360 + row * 12), row, accumulator, tiny_t3_weights, tiny_t3_channels);
     }
-    tiny_fully_connected_reduction_finish(accumulator, (int8_t *)(arena + 16), tiny_t4_weights, tiny_t4_channels);
+    tiny_fully_connected_reduction_finish(accumulator, (int8_t *)(arena + 16), tiny_t3_weights, tiny_t3_channels);
 }
 
 /* Step 2: SOFTMAX: layer13 */
 static void tiny_step2(uint8_t *arena)
 {
-    tiny_softmax((const int8_t *)(arena + 16), (int8_t *)(arena), tiny_t5_exponentials);
+    tiny_softmax((const int8_t *)(arena + 16), (int8_t *)(arena), tiny_t4_exponentials);
 }
 
 int tiny_invoke(uint8_t *arena)

@@ -12,7 +12,7 @@ extern "C" {
 #define TINY_MODEL_SHA256 "unknown"
 
 /* Working memory of one call, inputs and outputs included: bytes, and the alignment of its first byte. */
-#define TINY_ARENA_SIZE 492
+#define TINY_ARENA_SIZE 480
 #define TINY_ARENA_ALIGN 16U
 
 /* Input 0: input_0; int8_t, dimensions in row-major order; real value = scale * (q - zero point). */

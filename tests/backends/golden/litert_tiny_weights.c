@@ -52,8 +52,13 @@ const tinyc_integer_channel tiny_t2_channels[2] = {
     { -2215684, 216273717 },
 };
 
+/* layer8 */
+const tinyc_addition tiny_t2_addition[1] = {
+    { 3744914, 2995932, 32056461, 22 },
+};
+
 /* layer12 */
-const uint32_t tiny_t4_weights[54] = {
+const uint32_t tiny_t3_weights[54] = {
     0x625bf123U, 0x8b1f5bc9U, 0xf74f5deeU, 0xa3f7ee87U, 0x9f6b7d1eU, 0xde006705U, 0xe2fa521eU, 0xd111db20U, 0xdfe0a1f4U, 0x41b5d529U, 0xf529bc85U, 0xf4cad10aU, 0x327edb6fU, 0x6424b661U, 0x22be7357U, 0x6b161d54U,
     0xe2d71405U, 0x31e0153aU, 0xa62c1c55U, 0x75cb737eU, 0xd8a6ad0bU, 0x3400775dU, 0x30ffd748U, 0x34d54b6dU, 0x100f5ac8U, 0x8987df11U, 0xa6aa1a76U, 0x84b672ffU, 0x13f3c54eU, 0x7d2086d3U, 0xa83b2b2cU, 0x4e74b770U,
     0x215b670fU, 0x6faa2bc4U, 0xde2f7c67U, 0xbaf19d92U, 0xabf60e15U, 0xa5b322aeU, 0x1f08180cU, 0x5d3e3d39U, 0x4fad5be1U, 0x77e68a0fU, 0x04b61f85U, 0x3af19e72U, 0x35b1d27cU, 0x7f2c065dU, 0x5caa2135U, 0xb7f461d1U,
@@ -61,14 +66,14 @@ const uint32_t tiny_t4_weights[54] = {
 };
 
 /* layer12 */
-const tinyc_integer_channel tiny_t4_channels[3] = {
+const tinyc_integer_channel tiny_t3_channels[3] = {
     { 919513, 1185252539 },
     { -157050, 1253160760 },
     { 66877, 1635434967 },
 };
 
 /* layer13 */
-const float tiny_t5_exponentials[256] = {
+const float tiny_t4_exponentials[256] = {
     0x1.0000000000000p+0f, 0x1.e0fac00000000p-1f, 0x1.c3d6a20000000p-1f, 0x1.a876820000000p-1f, 0x1.8ebefa0000000p-1f, 0x1.7696520000000p-1f, 0x1.5fe4620000000p-1f, 0x1.4a92720000000p-1f, 0x1.368b300000000p-1f, 0x1.23ba940000000p-1f, 0x1.120dca0000000p-1f, 0x1.0173240000000p-1f, 0x1.e3b40e0000000p-2f, 0x1.c665b20000000p-2f, 0x1.aadde00000000p-2f, 0x1.9101100000000p-2f,
     0x1.78b5640000000p-2f, 0x1.61e28a0000000p-2f, 0x1.4c71b20000000p-2f, 0x1.384d680000000p-2f, 0x1.2561840000000p-2f, 0x1.139b1a0000000p-2f, 0x1.02e8620000000p-2f, 0x1.e671500000000p-3f, 0x1.c8f8780000000p-3f, 0x1.ad48bc0000000p-3f, 0x1.93466e0000000p-3f, 0x1.7ad7880000000p-3f, 0x1.63e3980000000p-3f, 0x1.4e53aa0000000p-3f, 0x1.3a122c0000000p-3f, 0x1.270ada0000000p-3f,
     0x1.152aaa0000000p-3f, 0x1.045fbe0000000p-3f, 0x1.e9328c0000000p-4f, 0x1.cb8ef80000000p-4f, 0x1.afb7180000000p-4f, 0x1.958f160000000p-4f, 0x1.7cfcc20000000p-4f, 0x1.65e78c0000000p-4f, 0x1.50385c0000000p-4f, 0x1.3bd9800000000p-4f, 0x1.28b6980000000p-4f, 0x1.16bc7e0000000p-4f, 0x1.05d9380000000p-4f, 0x1.ebf7c40000000p-5f, 0x1.ce29380000000p-5f, 0x1.b228fc0000000p-5f,

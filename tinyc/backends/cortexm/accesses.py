@@ -47,9 +47,15 @@ def counted_accesses(module: ModuleOp) -> Mapping[BufferOp, int]:
                 # Every call looks at its counter, for each row that is pushed.
                 found[buffer_of(kept)] += 2 * int(step.pushed_input.rows.value.data) * len(step.calls)
         for call in step.calls:
-            load = _load(call, decode_kernel(call.kernel))
-            total = sum(_size(value) for value in call.inputs)
-            for value in call.inputs:
+            spec = decode_kernel(call.kernel)
+            load = _load(call, spec)
+            inputs = call.inputs
+            if isinstance(spec, (ConvSpec, WinogradSpec)) and spec.addition is not None:
+                # A byte is loaded for each that is stored.
+                inputs, residual = call.inputs[:-1], call.inputs[-1]
+                found[buffer_of(residual)] += _rounded(_size(residual))
+            total = sum(_size(value) for value in inputs)
+            for value in inputs:
                 # Several inputs share the loads by their sizes: an element of each makes a result.
                 found[buffer_of(value)] += _rounded(load.inputs * _size(value) / total)
             found[buffer_of(call.output)] += _rounded(load.output)

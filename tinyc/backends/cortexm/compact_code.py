@@ -139,6 +139,8 @@ def compact_form(step: StreamOp, call: CallOp, fixed_point: bool) -> CompactForm
     make = _MAKERS.get(type(spec))
     if make is None:
         return f"only convolutions and fully connected layers have compact code, not {spec.family}"
+    if isinstance(spec, ConvSpec) and spec.addition is not None:
+        return "it adds another tensor to its outputs, which compact code does not: pin residual=off, too"
     weights, channels = (value.owner for value in call.tables)
     assert isinstance(weights, TableOp)
     assert isinstance(channels, TableOp)

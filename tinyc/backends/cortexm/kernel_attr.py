@@ -40,6 +40,7 @@ _MODULES = (
     "tinyc.backends.cortexm.kernels.pad",
     "tinyc.backends.cortexm.kernels.prelu",
     "tinyc.backends.cortexm.kernels.quantize",
+    "tinyc.backends.cortexm.kernels.residual",
     "tinyc.backends.cortexm.kernels.resize_bilinear",
     "tinyc.backends.cortexm.kernels.softmax",
     "tinyc.backends.cortexm.kernels.transpose",
@@ -88,7 +89,9 @@ def decode_kernel(attribute: KernelAttr) -> KernelSpec:
 
 
 def _encode_fields(value: Any) -> DictionaryAttr:
-    return DictionaryAttr({field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init})
+    values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    # What a kernel may have and has not is left out; its default says so.
+    return DictionaryAttr({name: _encode(entry) for name, entry in values.items() if entry is not None})
 
 
 def _encode(value: Any) -> Attribute:

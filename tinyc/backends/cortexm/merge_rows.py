@@ -117,7 +117,7 @@ def _mergeable(step: StreamOp) -> ConvSpec | None:
     spec = decode_kernel(call.kernel)
     if not isinstance(spec, ConvSpec) or not spec.direct:
         return None
-    whole = all(buffer_of(value).slots == buffer_of(value).rows for value in (call.inputs[0], call.output))
+    whole = all(buffer_of(value).slots == buffer_of(value).rows for value in (*call.inputs, call.output))
     # A vertical stride leaves rows out.
     each_row = call.row_accesses()[0].stride == 1 and row_shape(call.inputs[0])[0] == row_shape(call.output)[0]
     return spec if whole and each_row and row_shape(call.output)[0] > 1 else None
@@ -136,7 +136,7 @@ class _Original:
     def of(call: CallOp) -> _Original:
         spec = decode_kernel(call.kernel)
         assert isinstance(spec, ConvSpec)
-        positions = {position: value for position, value in enumerate(call.operands) if value in (call.inputs[0], call.output)}
+        positions = {position: value for position, value in enumerate(call.operands) if value in (*call.inputs, call.output)}
         return _Original(call, spec, positions, call.output)
 
     def set_rows(self, group: int) -> None:

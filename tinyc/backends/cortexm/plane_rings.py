@@ -119,6 +119,8 @@ def plane_rings(step: StreamOp) -> list[PlaneRing]:
         cyclic = int(ring.slots.value.data) == spec.kernel_height and access.dilation == 1 and 0 <= access.pad < spec.kernel_height
         if not isinstance(filled, ConvSpec) or not cyclic or access.divisor != 1 or access.stride > spec.kernel_height:
             continue
+        if filled.addition is not None:
+            continue
         shared = {field.name: getattr(spec, field.name) for field in fields(spec)}
         read = DepthwiseRingSpec(**shared, height=int(ring.rows.value.data), stride_height=access.stride, pad_top=access.pad)
         filled = replace(filled, plane_words=read.plane_words, plane_pitch=read.pitch, plane_pad=read.pad_left)

@@ -333,11 +333,11 @@ def _push_view(step: StreamOp, calls: Sequence[CallView], prefix: str) -> PushVi
 def _step_comment(step: StreamOp) -> str:
     calls = step.calls
     if len(calls) == 1 and step.pushed_input is not None:
-        return f"row by row as they are pushed: {calls[0].op.data}: {comment_text(calls[0].layer.data)}"
+        return f"row by row as they are pushed: {calls[0].ops_text}: {comment_text(calls[0].layers_text)}"
     if len(calls) == 1:
         order = "from the last row to the first: " if step.backwards is not None else ""
-        return f"{order}{calls[0].op.data}: {comment_text(calls[0].layer.data)}"
-    return f"streamed row by row: {', '.join(call.op.data for call in calls)}: {comment_text(calls[-1].layer.data)}"
+        return f"{order}{calls[0].ops_text}: {comment_text(calls[0].layers_text)}"
+    return f"streamed row by row: {', '.join(call.ops_text for call in calls)}: {comment_text(calls[-1].layers_text)}"
 
 
 def _rows_view(value: SSAValue, c_type: str, slot_bytes: int | None = None) -> RowsView:
@@ -383,7 +383,7 @@ def _call_view(
     return CallView(
         function,
         index,
-        f"{call.op.data}: {comment_text(call.layer.data)}",
+        f"{call.ops_text}: {comment_text(call.layers_text)}",
         spec.form.value,
         body,
         tuple(inputs),

@@ -52,7 +52,8 @@ class Candidate:
     spec: ConvSpec
     table: TableOp
     former: Mapping[str, Attribute]
-    output: SSAValue
+    seen: Mapping[int, SSAValue]
+    """Operands that become views where a call takes two rows, by position: the output, and what is added to it."""
     variants: tuple[Variant, ...]
     scratch_bytes: int
     """Of the step before anything changed. It does not shrink before all is chosen, since smaller buffers may be placed worse."""
@@ -60,25 +61,26 @@ class Candidate:
     @property
     def original(self) -> Variant:
         """The convolution as it is."""
-        return Variant(self.spec, self.table.size_bytes, convolution_instructions(self.spec, row_shape(self.output)[0]))
+        rows = row_shape(self.seen[len(self.call.inputs)])[0]
+        return Variant(self.spec, self.table.size_bytes, convolution_instructions(self.spec, rows))
 
     def use(self, variant: Variant) -> None:
         """Gives the call the kernel of `variant`, or its own again; weights follow in `store`."""
-        self._reset_output()
+        self._reset_views()
         self.call.properties.update(self.former)
         set_kernel(self.call, variant.spec)
         if isinstance(variant.spec, WinogradSpec):
             access = self.call.row_accesses()[0]
             rows = variant.spec.output_rows
             wide = RowAccess(access.window + rows - 1, rows, 1, access.pad)
-            self.call.properties["accesses"] = ArrayAttr([RowAccessAttr.of(wide)])
-            if rows > 1:
-                count, row_bytes = row_shape(self.output)
-                view = ViewOp.make(self.output, count // rows, rows * row_bytes)
+            self.call.properties["accesses"] = ArrayAttr([RowAccessAttr.of(wide), *self.call.accesses.data[1:]])
+            for position, value in self.seen.items() if rows > 1 else ():
+                count, row_bytes = row_shape(value)
+                view = ViewOp.make(value, count // rows, rows * row_bytes)
                 block = self.step.parent
                 assert block is not None
                 block.insert_ops_before([view], self.step)
-                self.call.operands[self._position()] = view.result
+                self.call.operands[position] = view.result
         resize_scratches(self.step, self.scratch_bytes)
 
     def store(self, variant: Variant) -> None:
@@ -91,15 +93,13 @@ class Candidate:
             ordered = by_four_channels(packed, len(self.spec.pairs)) if four else packed
             _set_values(self.table, widen(ordered) if variant.spec.weights_are_wide else ordered)
 
-    def _position(self) -> int:
-        return len(self.call.inputs)
-
-    def _reset_output(self) -> None:
-        present = self.call.operands[self._position()]
-        if present is not self.output:
-            self.call.operands[self._position()] = self.output
-            assert isinstance(present.owner, ViewOp)
-            erase(present.owner)
+    def _reset_views(self) -> None:
+        for position, value in self.seen.items():
+            present = self.call.operands[position]
+            if present is not value:
+                self.call.operands[position] = value
+                assert isinstance(present.owner, ViewOp)
+                erase(present.owner)
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,8 @@ def _choice(step: StreamOp, call: CallOp, single_tiles: bool) -> Candidate | Non
     variants += _winograd_variants(step, call, spec, table, single_tiles)
     former = {name: call.properties[name] for name in ("kernel", "accesses")}
     scratch = scratch_of(call)
-    return Candidate(step, call, spec, table, former, call.output, tuple(variants), scratch.size_bytes if scratch is not None else 0)
+    seen = {position: call.operands[position] for position in range(1, len(call.inputs) + 1)}
+    return Candidate(step, call, spec, table, former, seen, tuple(variants), scratch.size_bytes if scratch is not None else 0)
 
 
 def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: TableOp, single_tiles: bool) -> Iterator[Variant]:
@@ -330,7 +331,8 @@ def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: Tabl
     for output_rows, tiles in _WINOGRAD.values():
         # Rows in pairs are a view of the output, and rings have none.
         alone = len(step.calls) == 1 and step.pushed_input is None
-        if output_rows == 2 and (rows % 2 or not alone or buffer_of(call.output).slots != buffer_of(call.output).rows):
+        whole = all(buffer_of(value).slots == buffer_of(value).rows for value in (*call.inputs[1:], call.output))
+        if output_rows == 2 and (rows % 2 or not alone or not whole):
             continue
         if tiles == 1 and not single_tiles:
             continue

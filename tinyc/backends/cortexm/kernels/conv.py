@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
+from tinyc.backends.cortexm.kernels.residual import FusedAddition
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.numerics.requantize import ChannelRequantization
 
@@ -38,6 +39,9 @@ _TEMPORARIES = {1: (4, 4), 2: (4, 4), 3: (2, 4), 4: (2, 2)}
 
 _TEMPORARIES_OF_FOUR = {1: (4, 4), 2: (2, 2)}
 """The same for tiles of four channels; the form for Cortex-M4 takes two and two."""
+
+ADDITION, ADDITION_OF_TILE, ADDITION_APART = 4, 14, 8
+"""Instructions of an addition to one output, to those of a tile for two channels besides, and to one output where it is made apart."""
 
 LONGEST_BODY = 32
 """Pairs in the body of the inner loop at most: its loads reach no further."""
@@ -91,6 +95,10 @@ class ConvSpec(KernelSpec):
     """Pairs in the body of the inner loop; 0 leaves it to the rule of `loops`."""
     tile_channels: int = 2
     """Output channels of a tile: 2, or 4 of at most two columns, where channels are a multiple of 4."""
+    addition: FusedAddition | None = None
+    """What is done with the outputs and a row of another tensor, the second input; its constants are a third table."""
+    adds_apart: bool = False
+    """Whether outputs go to scratch first, a pass or a tile at a time, so that all other code is that of a layer without an addition."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -103,6 +111,10 @@ class ConvSpec(KernelSpec):
             raise ValueError(f"{self.output_width} columns do not fit the rows of a plane: {self}")
         if self.shares_code and (not self.hoisted or self.plane_words):
             raise ValueError(f"only convolutions of several tiles into channels last can share code: {self}")
+        if self.addition is not None and self.plane_words:
+            raise ValueError(f"outputs in planes have no place in common with another tensor: {self}")
+        if self.adds_apart and (self.addition is None or not self.addition.clamped_by_saturation):
+            raise ValueError(f"only an addition without bounds of its own can be made apart: {self}")
         if not 0 <= self.unroll <= LONGEST_BODY:
             raise ValueError(f"the body of the inner loop can hold 1 to {LONGEST_BODY} pairs, not {self.unroll}")
         if self.tile_channels not in (2, 4):
@@ -115,7 +127,7 @@ class ConvSpec(KernelSpec):
     @property
     def family(self) -> str:
         stride = f"_s{self.stride_width}" if self.stride_width > 1 else ""
-        return f"conv_{self.kernel_height}x{self.kernel_width}{stride}"
+        return f"conv_{self.kernel_height}x{self.kernel_width}{stride}{'_add' if self.addition is not None else ''}"
 
     @property
     def takes_row(self) -> bool:
@@ -143,7 +155,8 @@ class ConvSpec(KernelSpec):
 
     @property
     def windows(self) -> tuple[int, ...]:
-        return (0,) if self.direct else (self.kernel_height,)
+        window = 0 if self.direct else self.kernel_height
+        return (window,) if self.addition is None else (window, 0)
 
     @property
     def padded(self) -> bool:
@@ -191,7 +204,13 @@ class ConvSpec(KernelSpec):
     @property
     def scratch_bytes(self) -> int:
         unpacked = 8 * len(self.pairs) if self.hoisted else 0
-        return self.matrix_words * 4 + unpacked + self.border_bytes
+        return self.matrix_words * 4 + unpacked + self.border_bytes + self.apart_bytes
+
+    @property
+    def apart_bytes(self) -> int:
+        """Scratch for the outputs that wait for an addition apart, at its end."""
+        columns = self.passes[0][1] if self.hoisted else self.tile_columns
+        return -(-columns * self.output_channels // 8) * 8 if self.adds_apart else 0
 
     @property
     def matrix_words(self) -> int:
@@ -272,7 +291,10 @@ class ConvSpec(KernelSpec):
         for repetitions, gathered in self.passes:
             full, rest = divmod(gathered, self.tile_columns)
             tiles = [self.tile_columns] * full + ([rest] if rest else [])
-            work = sum(step[columns] * pairs + looping + share * (6 * columns + _CHANNEL_CONSTANTS) + _TILE_CONSTANTS for columns in tiles)
+            work = sum(
+                step[columns] * pairs + looping + share * (6 * columns + _CHANNEL_CONSTANTS + self._adding(columns)) + _TILE_CONSTANTS
+                for columns in tiles
+            )
             total += repetitions * (work + (9 * pairs // 2 + _UNPACKING if self.hoisted else 0))
         return round(total * -(-self.output_channels // self.tile_channels))
 
@@ -282,6 +304,12 @@ class ConvSpec(KernelSpec):
         if self.tile_channels == 4:
             return _WIDE_STEP_OF_FOUR if self.weights_are_wide else _NARROW_STEP_OF_FOUR
         return _WIDE_STEP if self.pairs_of_weights else _NARROW_STEP
+
+    def _adding(self, columns: int) -> int:
+        """About how many instructions a tile of `columns` and two channels takes for the addition."""
+        if self.addition is None:
+            return 0
+        return ADDITION_APART * 2 * columns if self.adds_apart else ADDITION * 2 * columns + ADDITION_OF_TILE
 
     def shared_source(self, symbol: str) -> str:
         return self._render("shared", symbol, symbol) if self.shares_code else ""

@@ -125,6 +125,22 @@ def _accumulate(accumulator: str, x: str, y: str) -> Instruction:
     return _sum(accumulator, x, y, accumulator)
 
 
+def _scale(value: str, factor: str) -> Instruction:
+    return _multiply(value, value, factor)
+
+
+def _narrow(value: str, shift: str) -> Instruction:
+    return _saturate(value, value, shift)
+
+
+def _scale_and_add(value: str, factor: str, start: str) -> Instruction:
+    return Instruction(Kind.MAC, mnemonic="mla", reads=_names(value, factor), accumulator_reads=_names(start), writes=_names(value))
+
+
+def _load_signed(result: str, pointer: str, offset: str) -> Instruction:
+    return Instruction(Kind.LOAD, mnemonic="ldrsb", writes=_names(result), address_reads=_names(pointer), words=1)
+
+
 def _multiply(result: str, x: str, y: str) -> Instruction:
     return Instruction(Kind.MAC, mnemonic="smmul", reads=_names(x, y), writes=_names(result))
 
@@ -153,6 +169,7 @@ _MAKERS: Final[Mapping[str, Callable[..., Instruction]]] = {
     "LOAD": _load,
     "LOAD_BYTES": _load,
     "LOAD_AT": _load_at,
+    "LOAD_SIGNED": _load_signed,
     "STORE": _store,
     "STORE_BYTE": _store_small,
     "STORE_HALF": _store_small,
@@ -173,6 +190,9 @@ _MAKERS: Final[Mapping[str, Callable[..., Instruction]]] = {
     "ODD_MASKED": _mask,
     "EVEN_MASKED": _shift_and_mask,
     "SATURATE": _saturate,
+    "SCALE": _scale,
+    "SCALE_AND_ADD": _scale_and_add,
+    "NARROW": _narrow,
     "ADD": _add,
     "SUBTRACT": _add,
 }

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, render
-from tinyc.backends.cortexm.kernels.conv import ConvSpec
+from tinyc.backends.cortexm.kernels.conv import ADDITION, ADDITION_OF_TILE, ConvSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage
+from tinyc.backends.cortexm.kernels.residual import FusedAddition
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 
 KERNEL = 3
@@ -54,6 +55,8 @@ class WinogradSpec(KernelSpec):
     tiles: int = 2
     """Tiles of a group, 1 or 2."""
     core: CoreForm = CoreForm.CORTEX_M4
+    addition: FusedAddition | None = None
+    """As in ConvSpec; `output_rows` rows of the other tensor."""
 
     form: ClassVar[Form] = Form.ROW
     headers: ClassVar[tuple[str, ...]] = ("tinyc_kernels.h",)
@@ -66,11 +69,12 @@ class WinogradSpec(KernelSpec):
 
     @property
     def family(self) -> str:
-        return "winograd_2x2_3x3" if self.output_rows == 2 else "winograd_2_3"
+        return ("winograd_2x2_3x3" if self.output_rows == 2 else "winograd_2_3") + ("_add" if self.addition is not None else "")
 
     @property
     def windows(self) -> tuple[int, ...]:
-        return (self.output_rows + KERNEL - 1,)
+        window = self.output_rows + KERNEL - 1
+        return (window,) if self.addition is None else (window, 0)
 
     @property
     def positions(self) -> int:
@@ -151,6 +155,8 @@ class WinogradSpec(KernelSpec):
         looping = 4 * self.loop[1] + 16
         products = self.positions * (11 * self.pairs if self.tiles == 2 else 13 * self.pairs // 2) + self.positions * looping
         outputs = self.group_columns * GROUP_CHANNELS * self.output_rows * (16 if self.output_rows == 2 else 9) + 20
+        if self.addition is not None:
+            outputs += GROUP_CHANNELS * (self.group_columns * self.output_rows * ADDITION + ADDITION_OF_TILE)
         transform = (54 if self.output_rows == 2 else 32) * self.input_channels * self.group_inputs // 6 + 60
         return groups * (transform + self.output_channels // GROUP_CHANNELS * (products + outputs)) // self.output_rows
 
@@ -164,7 +170,7 @@ def winograd_spec(spec: ConvSpec, output_rows: int, tiles: int = 2) -> WinogradS
     if not plain or spec.input_channels % 4 or spec.output_channels % GROUP_CHANNELS or spec.plane_words:
         return None
     sizes = (spec.input_width, spec.input_channels, spec.output_width, spec.output_channels)
-    return WinogradSpec(spec.output_stage, *sizes, spec.input_zero_point, spec.pad_left, output_rows, tiles, spec.core)
+    return WinogradSpec(spec.output_stage, *sizes, spec.input_zero_point, spec.pad_left, output_rows, tiles, spec.core, spec.addition)
 
 
 def sums_fit(weights: npt.NDArray[np.int8], output_rows: int) -> bool:
