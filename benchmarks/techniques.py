@@ -99,7 +99,12 @@ _SIZES_AS_ARGUMENTS = {"plane-rings": "", "compact-code": "compact-code{all=true
 TECHNIQUES = (
     Technique("code specialisation", "sizes and strides of convolutions and fully connected layers are arguments", _SIZES_AS_ARGUMENTS),
     Technique("adaptive im2col", "every convolution gathers one tile of four columns", {"size-im2col": ""}),
-    Technique("unrolling", "inner loops of convolutions do one step a round; other kernels stay as they are", patches=_ROLLED),
+    Technique(
+        "unrolling",
+        "inner loops of convolutions do one step a round; other kernels stay as they are",
+        {"unroll-loops": ""},
+        patches=_ROLLED,
+    ),
     Technique(
         "fusion",
         "padding and activations are ops of their own, also activations that the file has fused",
@@ -129,6 +134,7 @@ TECHNIQUES = (
             "depthwise-in-place": "",
             "plan-memory": "plan-memory{overlap=false}",
             "widen-weights": "",
+            "unroll-loops": "",
             "merge-rows": "",
             "order-operators": "",
         },

@@ -160,7 +160,7 @@ class Model:
         pins: Sequence[str] = (),
         progress: Progress = no_progress,
     ) -> Curve:
-        """Peak RAM against instructions, from the least RAM to the fewest instructions on `target`; at most `points` points.
+        """Peak RAM against instructions (Cortex-M7: estimated cycles), from the least RAM to the fastest; at most `points` points.
 
         `count` counts the instructions in QEMU where it is installed, otherwise they are estimated; `measure` adds the stack, where
         arm-none-eabi-gcc is installed; `banks` and `pins` are those of `compile`, and all points have them. Raises UsageError,

@@ -220,7 +220,16 @@ def test_the_command_line_explains_as_text_and_as_json_and_reads_pins_from_a_fil
     layer = next(entry for entry in data["layers"] if entry["layer"] == "conv2d_1")
     weights = next(choice for choice in layer["choices"] if choice["decision"] == "weights")
     assert (weights["value"], weights["pinned"], weights["pass"]) == ("int8", True, "widen-weights")
-    assert {"value", "taken", "reason", "instructions", "flash_bytes", "ram_bytes"} == set(weights["alternatives"][0])
+    assert {"value", "taken", "reason", "cost", "flash_bytes", "ram_bytes"} == set(weights["alternatives"][0])
+
+
+@pytest.mark.parametrize(("target", "unit"), [("cortex-m4", "instructions"), ("stm32h743", "est. cycles")])
+def test_costs_have_the_unit_of_the_core_and_say_it(target: str, unit: str) -> None:
+    explanation = chosen_network().compile(target, measure=False).explanation
+    assert explanation.cost_unit == json.loads(explanation_json(explanation))["cost_unit"] == unit
+    assert f"  {unit}" in explanation_text(explanation)
+    others = {"instructions", "est. cycles"} - {unit}
+    assert not any(other in entry.reason for choice in explanation.choices for entry in choice.alternatives for other in others)
 
 
 def test_check_explains_without_writing(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_more_ram_never_takes_more_instructions() -> None:
     points = curve().points
     assert len(points) >= 2
     assert [point.ram_bytes for point in points] == sorted({point.ram_bytes for point in points})
-    assert [point.instructions for point in points] == sorted({point.instructions for point in points}, reverse=True)
+    assert [point.cost for point in points] == sorted({point.cost for point in points}, reverse=True)
     assert curve().fastest is points[-1]
 
 
@@ -75,6 +75,12 @@ def test_points_beyond_the_part_are_left_out() -> None:
     assert few.points[0] == curve().points[0]
 
 
+def test_on_cortex_m7_the_curve_is_of_estimated_cycles() -> None:
+    found = small_network().pareto("stm32h743", measure=False, points=2)
+    assert (found.unit, found.source) == ("est. cycles", "estimated")
+    assert found.fastest.cost < curve().fastest.cost
+
+
 def test_the_host_has_no_curve() -> None:
     with pytest.raises(UsageError, match="host"):
         small_network().pareto("host")
@@ -88,17 +94,17 @@ def test_the_command_counts_instructions_in_qemu_says_so_and_draws(tmp_path: Pat
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert found["source"] == "counted in QEMU"
-    estimated = [curve().points[0].instructions, curve().points[-1].instructions]
-    assert [point["instructions"] for point in found["points"]] != estimated
+    estimated = [curve().points[0].cost, curve().points[-1].cost]
+    assert [point["cost"] for point in found["points"]] != estimated
     for point, estimate in zip(found["points"], estimated, strict=True):
-        assert point["instructions"] == pytest.approx(estimate, rel=0.1)
+        assert point["cost"] == pytest.approx(estimate, rel=0.1)
         assert point["stack_bytes"] > 0
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
 
 
 def made(name: str) -> Curve:
     points = (CurvePoint("--ram 100", 100, 90, 10, 5, 2_000), CurvePoint("--ram 300", 300, 290, None, 5, 1_000))
-    return Curve(name, "stm32f412", "litert", "estimated", False, 1_000, points)
+    return Curve(name, "stm32f412", "litert", "instructions", "estimated", False, 1_000, points)
 
 
 def test_the_text_says_source_flag_and_distance_to_the_fastest() -> None:

@@ -32,7 +32,9 @@ from tinyc.report.curve import curve_json, curve_svg, curve_text
 @pin_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="SVG file to draw the curve to.")
 @click.option("--points", type=click.IntRange(min=2), default=POINTS, show_default=True, help="Points at most.")
-@click.option("--no-count", is_flag=True, help="Estimate the instructions instead of counting them in QEMU.")
+@click.option(
+    "--no-count", is_flag=True, help="Estimate the instructions instead of counting them in QEMU; cycles of Cortex-M7 are always estimated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def pareto_command(
     model: Path,
@@ -50,7 +52,7 @@ def pareto_command(
     no_count: bool,
     as_json: bool,
 ) -> None:
-    """Print peak RAM against instructions for MODEL on the target, from the least RAM to the fewest instructions.
+    """Print peak RAM against instructions (Cortex-M7: estimated cycles) for MODEL on the target, from the least RAM to the fastest.
 
     Each point says the flag with which `tinyc compile` chooses it, beside the same --banks and --pin. Nothing is computed twice in any of
     them.

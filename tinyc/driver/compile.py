@@ -10,6 +10,7 @@ from typing import Any
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from tinyc.backends.cortexm.emit import ARENA_ALIGNMENT, EmitOptions, Region, boundary, emit_files, entry_point, with_stack_bound
+from tinyc.backends.cortexm.estimate import core_of
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.names import bank_field, c_prefix
 from tinyc.backends.cortexm.program import call_function, step_function
@@ -99,7 +100,8 @@ def compile_module(
                 check_fit(report)
     files[f"{name}.h"] = with_stack_bound(files[f"{name}.h"], name, entry, report.ram.stack_bytes)
     files["report.json"] = report_json(report, target, regions, files, emit_options, call_records(scheduled, name))
-    explanation = Explanation(name, target.name, options.numerics.value, layers_of(scheduled), final_choices(context.choices))
+    unit = core_of(scheduled).cost_unit
+    explanation = Explanation(name, target.name, options.numerics.value, layers_of(scheduled), final_choices(context.choices), unit)
     return CompiledNetwork(name, files, report, scheduled, times, explanation)
 
 

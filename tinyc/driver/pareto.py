@@ -1,4 +1,4 @@
-"""The curve of peak RAM against instructions: every point compiled, measured where the tools are there, and compilable by its flag."""
+"""The curve of peak RAM against instructions, or cycles: every point compiled, measured where possible, and compilable by its flag."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyc.backends.cortexm.estimate import core_of
 from tinyc.driver.budgets import Request, arena_limit, compile_for_flash, fits
 from tinyc.driver.compile import CompiledNetwork, check_fit
 from tinyc.driver.pipeline import CompileOptions
@@ -34,9 +35,10 @@ class _Candidate:
 
 
 def pareto_curve(request: Request, options: CompileOptions, points: int, count: bool, progress: Progress) -> Curve:
-    """At most `points` points from the least RAM to the fewest instructions among those that fit the target.
+    """At most `points` points from the least RAM to the fastest among those that fit the target.
 
-    `count` asks QEMU for the instructions; where it or a compiler for the part is missing they are estimated.
+    `count` asks QEMU for the instructions; where it or a compiler for the part is missing they are estimated. Cycles of Cortex-M7, by which
+    schedules are chosen there, are always estimated.
     `--ram` with a point's RAM gives that point: it picks the fastest of the same schedules that fits, by the same estimate. Raises
     UsageError for the host, DoesNotFitError where nothing fits, and what compiling raises.
     """
@@ -55,25 +57,26 @@ def pareto_curve(request: Request, options: CompileOptions, points: int, count: 
     if not candidates:
         check_fit(compile_for_flash(request, trials[0].options).report)
     chosen = spread(reproducible(candidates), points)
-    emulated = count and _can_count()
+    unit = core_of(candidates[0].network.module).cost_unit
+    emulated = count and unit == "instructions" and _can_count()
     found = []
     for number, candidate in enumerate(chosen):
         progress("counting", number, len(chosen))
         report = candidate.network.report
-        instructions = _counted(candidate.network) if emulated else candidate.trial.instructions
+        cost = _counted(candidate.network) if emulated else candidate.trial.cost
         flag = f"--ram {candidate.ram_bytes}"
         ram = report.ram
-        found.append(CurvePoint(flag, ram.total_bytes, ram.arena_bytes, ram.stack_bytes, report.flash.total_bytes, instructions))
+        found.append(CurvePoint(flag, ram.total_bytes, ram.arena_bytes, ram.stack_bytes, report.flash.total_bytes, cost))
     source = "counted in QEMU" if emulated else "estimated"
     name, numerics = candidates[0].network.name, options.numerics.value
-    return Curve(name, request.target.name, numerics, source, emulated, limit, tuple(_not_slower(found)))
+    return Curve(name, request.target.name, numerics, unit, source, emulated, limit, tuple(_not_slower(found)))
 
 
 def reproducible(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     """Those that are the fastest, by the estimate, of all that need no more RAM than they do; the smallest RAM first."""
     front: list[_Candidate] = []
-    for candidate in sorted(candidates, key=lambda entry: (entry.ram_bytes, entry.trial.instructions)):
-        if not front or candidate.trial.instructions < front[-1].trial.instructions:
+    for candidate in sorted(candidates, key=lambda entry: (entry.ram_bytes, entry.trial.cost)):
+        if not front or candidate.trial.cost < front[-1].trial.cost:
             front.append(candidate)
     return front
 
@@ -92,10 +95,10 @@ def _ratio(one: _Candidate, other: _Candidate) -> float:
 
 
 def _not_slower(points: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """Without points that take more RAM and no fewer instructions than another: the estimate had promised more than QEMU counted."""
+    """Without points that take more RAM and are no faster than another: the estimate had promised more than QEMU counted."""
     found: list[CurvePoint] = []
     for point in points:
-        if not found or point.instructions < found[-1].instructions:
+        if not found or point.cost < found[-1].cost:
             found.append(point)
     return found
 

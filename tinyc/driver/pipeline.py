@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from xdsl.passes import ModulePass
 
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.backends.cortexm.order_instructions import CORE_FORMS, OrderInstructions
 from tinyc.backends.cortexm.share_code import ShareCode
 from tinyc.backends.cortexm.size_im2col import SizeIm2col
+from tinyc.backends.cortexm.unroll_loops import UnrollLoops
 from tinyc.backends.cortexm.widen_weights import WidenWeights
 from tinyc.errors import UsageError
 from tinyc.numerics.profile import Profile
@@ -20,6 +22,10 @@ from tinyc.targets.banks import BankBudget
 
 SMALLEST_GAIN = 1 << 30
 """Instructions that a byte of code of a layer's own would have to save where only size counts."""
+
+
+LOOP_GROWTH = 25
+"""Percent by which the loops of convolutions may grow on Cortex-M7, where their ways out cost more, and wide weights save less."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class CompileOptions:
     growth: int = WidenWeights.growth
     """Percent by which the constant tables may grow for weights that are stored ready to be multiplied, or transformed."""
     gain: int = WidenWeights.gain
-    """Instructions that a byte of such weights must save, and a byte of code that only one layer uses."""
+    """What a byte of such weights must save, and one of code that only one layer uses: instructions, or estimated cycles of Cortex-M7."""
     compact: bool = False
     """Whether layers take kernels whose sizes are arguments, and the compiler is asked for size: less code and more instructions."""
     planner: str = PlanMemory.solver
@@ -81,6 +87,8 @@ def default_pipeline(options: CompileOptions) -> str:
     # Who leaves convolutions less scratch than usual leaves them none for whole tiles either.
     compacting += [f"slack={options.slack}"] if options.compact and options.slack < SizeIm2col.slack else []
     gain = SMALLEST_GAIN if options.compact else options.gain
+    unrolling = [f"growth={LOOP_GROWTH}"] if growth and options.core == CoreForm.CORTEX_M7.value else []
+    unrolling += [f"gain={gain}"] if gain != UnrollLoops.gain else []
     passes = [
         *strip,
         f"fold-constants{{numerics={profile}}}",
@@ -95,13 +103,14 @@ def default_pipeline(options: CompileOptions) -> str:
         *([] if not options.recompute else ["recompute-gates{input=true}"] if options.stream_input else ["recompute-gates"]),
         f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",
+        *ordering,
         "merge-rows",
         *([] if options.compact else ["plane-rings"]),
-        *ordering,
         f"size-im2col{{slack={options.slack}}}" if options.slack != SizeIm2col.slack else "size-im2col",
         f"compact-code{{{' '.join(compacting)}}}" if compacting else "compact-code",
         f"widen-weights{{{' '.join(widening)}}}" if widening else "widen-weights",
         f"share-code{{gain={gain}}}" if gain != ShareCode.gain else "share-code",
+        f"unroll-loops{{{' '.join(unrolling)}}}" if unrolling else "unroll-loops",
         _planning(options),
     ]
     return ",".join(passes)

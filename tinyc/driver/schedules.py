@@ -1,4 +1,7 @@
-"""Schedules of one network between the least RAM and the fewest instructions: what streams, and how much scratch convolutions get."""
+"""Schedules of one network between the least RAM and the fastest: what streams, and how much scratch convolutions get.
+
+Cost is counted in instructions, on Cortex-M7 in estimated cycles.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, replace
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from tinyc.backends.cortexm.estimate import estimated_instructions
+from tinyc.backends.cortexm.estimate import estimated_cost
 from tinyc.driver.account import integer_attribute, weights_bytes
 from tinyc.driver.pipeline import CompileOptions, pipeline
 from tinyc.errors import UsageError
@@ -39,12 +42,12 @@ SPEED_GROWTH, SPEED_GAIN = 400, 2
 
 @dataclass(frozen=True)
 class Trial:
-    """One schedule: the options that give it, the arena, the constant tables and an estimate of the instructions of one inference."""
+    """One schedule: the options that give it, the arena, the constant tables, and about what one inference costs."""
 
     options: CompileOptions
     arena_bytes: int
     weights_bytes: int
-    instructions: int
+    cost: int
 
 
 def least_ram(options: CompileOptions) -> tuple[CompileOptions, CompileOptions]:
@@ -82,7 +85,7 @@ class Kernels:
         """What the schedule under `options` comes to, from the module that `streamed` gave for its stream budget."""
         module = streamed.clone()
         run_passes(module, _part(options, self.insertions, "stream-rows", ""), _UNVERIFIED)
-        return Trial(options, integer_attribute(module, "arena_bytes"), weights_bytes(module), estimated_instructions(module))
+        return Trial(options, integer_attribute(module, "arena_bytes"), weights_bytes(module), estimated_cost(module))
 
 
 _UNVERIFIED = Instruments(verify_each=False)
@@ -97,7 +100,7 @@ def _part(options: CompileOptions, insertions: Sequence[Insertion], after: str, 
 
 
 def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
-    """The schedules that no other beats in both arena and estimated instructions, the smallest arena first.
+    """The schedules that no other beats in both arena and estimated cost, the smallest arena first.
 
     Deterministic, and independent of what the target has: whoever picks the fastest one below a limit picks the same one for the same
     limit.
@@ -110,7 +113,7 @@ def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
             progress("schedules", number * len(SLACKS) + position, len(divisions) * len(SLACKS))
             fast = replace(kernels.options, stream_budget=budget, slack=slack, growth=SPEED_GROWTH, gain=SPEED_GAIN)
             found = kernels.trial(streamed, fast)
-            same = former is not None and (found.arena_bytes, found.instructions) == (former.arena_bytes, former.instructions)
+            same = former is not None and (found.arena_bytes, found.cost) == (former.arena_bytes, former.cost)
             if same and slack > _SURE_SLACK:
                 break
             trials.append(found)
@@ -119,10 +122,10 @@ def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
 
 
 def undominated(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials with fewer estimated instructions than every trial with as small an arena, the smallest arena first."""
+    """The trials that cost less than every trial with as small an arena, the smallest arena first."""
     front: list[Trial] = []
-    for trial in sorted(trials, key=lambda entry: (entry.arena_bytes, entry.instructions)):
-        if not front or trial.instructions < front[-1].instructions:
+    for trial in sorted(trials, key=lambda entry: (entry.arena_bytes, entry.cost)):
+        if not front or trial.cost < front[-1].cost:
             front.append(trial)
     return front
 

@@ -47,6 +47,7 @@ PASSES: dict[str, PassEntry] = {
     "compact-code": PassEntry("tinyc.backends.cortexm.compact_code", "CompactCode", "mcu"),
     "widen-weights": PassEntry("tinyc.backends.cortexm.widen_weights", "WidenWeights", "mcu"),
     "share-code": PassEntry("tinyc.backends.cortexm.share_code", "ShareCode", "mcu"),
+    "unroll-loops": PassEntry("tinyc.backends.cortexm.unroll_loops", "UnrollLoops", "mcu"),
     "plan-memory": PassEntry("tinyc.passes.plan_memory", "PlanMemory", "mcu"),
     "plan-banks": PassEntry("tinyc.backends.cortexm.plan_banks", "PlanBanks", "mcu"),
 }

@@ -14,13 +14,13 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to do it. Estimated instructions of the layer in one inference; bytes of flash and of working memory, or None where the
+    """One way to do it. About what the layer costs in one inference; bytes of flash and of working memory, or None where the
     choice does not touch them. `reason` says why it was taken or not."""
 
     value: str
     taken: bool
     reason: str
-    instructions: int | None = None
+    cost: int | None = None
     flash_bytes: int | None = None
     ram_bytes: int | None = None
 
@@ -53,13 +53,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All layers in the order of the schedule, and all choices, in the order in which they were made."""
+    """All layers in the order of the schedule, and all choices, in the order in which they were made; `cost_unit` is what costs count."""
 
     network: str
     target: str
     numerics: str
     layers: tuple[Layer, ...]
     choices: tuple[Choice, ...]
+    cost_unit: str = "instructions"
 
     def of(self, layer: str) -> list[Choice]:
         """The choices about a layer."""
@@ -94,14 +95,16 @@ def explanation_json(explanation: Explanation) -> str:
         ]
         layers.append({"layer": layer.name, "op": layer.op, "name": layer.title, "kernel": layer.kernel, "choices": choices})
     head: Mapping[str, str] = {"network": explanation.network, "target": explanation.target, "numerics": explanation.numerics}
+    head = {**head, "cost_unit": explanation.cost_unit}
     return json.dumps({"schema": 1, **head, "layers": layers}, indent=1) + "\n"
 
 
 def explanation_text(explanation: Explanation) -> str:
     """A block for each layer that there was something to choose about."""
+    counted = explanation.cost_unit.removeprefix("est. ")
     lines = [
         f"choices           {explanation.network} on {explanation.target}, numerics {explanation.numerics}",
-        "                  instructions are estimated, of the layer in one inference; flash and RAM are bytes that the choice is about",
+        f"                  {counted} are estimated, of the layer in one inference; flash and RAM are bytes that the choice is about",
         "                  > was taken; pin another with --pin LAYER:DECISION=VALUE",
     ]
     for layer in explanation.layers:
@@ -109,7 +112,7 @@ def explanation_text(explanation: Explanation) -> str:
         if not choices:
             continue
         lines += ["", f"{layer.name}: {layer.op}, {layer.kernel}, {printable(layer.title, 60)}"]
-        lines.append(f"    {'decision':<16}{'value':<14}{'instructions':>14}{'flash':>9}{'RAM':>9}  why")
+        lines.append(f"    {'decision':<16}{'value':<14}{explanation.cost_unit:>14}{'flash':>9}{'RAM':>9}  why")
         for choice in choices:
             lines += _choice_lines(choice)
     return "\n".join(lines) + "\n"
@@ -120,7 +123,7 @@ def _choice_lines(choice: Choice) -> list[str]:
     lines = []
     for number, entry in enumerate(shown):
         title = choice.decision if number == 0 else ""
-        numbers = (entry.instructions, entry.flash_bytes, entry.ram_bytes)
+        numbers = (entry.cost, entry.flash_bytes, entry.ram_bytes)
         costs = "".join(f"{'' if value is None else f'{value:,}':>{width}}" for value, width in zip(numbers, (14, 9, 9), strict=True))
         lines.append(f"  {'>' if entry.taken else ' '} {title:<16}{entry.value:<14}{costs}  {entry.reason}")
     hidden = len(choice.alternatives) - len(shown)

@@ -1,4 +1,4 @@
-"""Peak RAM against instructions: the points as data, and as text, JSON and an SVG file."""
+"""Peak RAM against instructions, or estimated cycles of Cortex-M7: the points as data, and as text, JSON and an SVG file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ class CurvePoint:
     arena_bytes: int
     stack_bytes: int | None
     flash_bytes: int
-    instructions: int
+    cost: int
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The points with the smallest RAM first; `source` says where the instructions are from, `ram_limit_bytes` what the target has."""
+    """The points, smallest RAM first; `unit` is what costs count, `source` where they are from, `ram_limit_bytes` what the target has."""
 
     name: str
     target: str
     numerics: str
+    unit: str
     source: str
     counted: bool
     ram_limit_bytes: int
@@ -39,12 +40,12 @@ class Curve:
 
     @property
     def fastest(self) -> CurvePoint:
-        """The point with the fewest instructions."""
-        return min(self.points, key=lambda point: point.instructions)
+        """The point with the least cost."""
+        return min(self.points, key=lambda point: point.cost)
 
     def slower_percent(self, point: CurvePoint) -> float:
-        """How many percent more instructions than the fastest point takes `point`."""
-        return 100 * point.instructions / self.fastest.instructions - 100
+        """How many percent slower than the fastest point `point` is."""
+        return 100 * point.cost / self.fastest.cost - 100
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ class _Tick:
 
 def curve_text(curve: Curve) -> str:
     """A line a point."""
-    lines = [f"{printable(curve.name)} on {curve.target}, numerics {curve.numerics}; instructions {curve.source}"]
-    lines.append(f"{'RAM':>9}  {'arena':>9}  {'stack':>6}  {'flash':>10}  {'instructions':>13}  {'to fastest':>10}  flag of tinyc compile")
+    lines = [f"{printable(curve.name)} on {curve.target}, numerics {curve.numerics}; {curve.unit} {curve.source}"]
+    lines.append(f"{'RAM':>9}  {'arena':>9}  {'stack':>6}  {'flash':>10}  {curve.unit:>13}  {'to fastest':>10}  flag of tinyc compile")
     for point in curve.points:
         stack = "-" if point.stack_bytes is None else f"{point.stack_bytes:,}"
-        numbers = f"{point.ram_bytes:>9,}  {point.arena_bytes:>9,}  {stack:>6}  {point.flash_bytes:>10,}  {point.instructions:>13,}"
+        numbers = f"{point.ram_bytes:>9,}  {point.arena_bytes:>9,}  {stack:>6}  {point.flash_bytes:>10,}  {point.cost:>13,}"
         lines.append(f"{numbers}  {curve.slower_percent(point):>+8.1f} %  {point.flag}")
     return "\n".join(lines) + "\n"
 
@@ -80,15 +81,13 @@ def curve_json(curve: Curve) -> str:
 
 def curve_svg(curve: Curve) -> str:
     """The picture as one SVG file that needs nothing else; each point has its figures and its flag as tooltip."""
-    rams, counts = [point.ram_bytes for point in curve.points], [point.instructions for point in curve.points]
+    rams, counts = [point.ram_bytes for point in curve.points], [point.cost for point in curve.points]
     across, ticks_x = _scale(0, max(rams), LEFT, WIDTH - RIGHT)
-    # Instructions differ by a few percent where RAM differs by a multiple: their axis does not start at 0, and says so.
+    # Costs differ by a few percent where RAM differs by a multiple: their axis does not start at 0, and says so.
     spread = max(max(counts) - min(counts), max(counts) // 50, 1)
     up, ticks_y = _scale(max(0, min(counts) - spread // 4), max(counts) + spread // 8, HEIGHT - BOTTOM, TOP)
     places = [
-        _Place(
-            across(point.ram_bytes), up(point.instructions), f"{point.ram_bytes:,} bytes, {point.instructions:,} instructions: {point.flag}"
-        )
+        _Place(across(point.ram_bytes), up(point.cost), f"{point.ram_bytes:,} bytes, {point.cost:,} {curve.unit}: {point.flag}")
         for point in curve.points
     ]
     # With less RAM than the next point needs the network is as fast as this one: steps, not slopes.

@@ -16,10 +16,10 @@ from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import scratch_of, set_kernel
-from tinyc.backends.cortexm.estimate import call_instructions
+from tinyc.backends.cortexm.estimate import call_cost
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels import conv
-from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table
+from tinyc.backends.cortexm.kernels.base import KernelSpec, Table
 from tinyc.backends.cortexm.kernels.compact import (
     FIXED_POINT,
     CompactConvSpec,
@@ -32,9 +32,10 @@ from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec
 from tinyc.backends.cortexm.kernels.fully_connected import FullyConnectedReductionSpec, FullyConnectedSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm, OutputStage
+from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.backends.cortexm.size_im2col import arena_bytes, resize_scratches
 from tinyc.ir.dense import DenseAttr
-from tinyc.ir.mcu import CallOp, StreamOp, TableOp, row_shape
+from tinyc.ir.mcu import CallOp, StreamOp, TableOp
 from tinyc.ir.schedule import build_schedule, steps_of
 from tinyc.numerics.profile import Profile
 from tinyc.passes.choices import recorder
@@ -93,13 +94,12 @@ class CompactCode(ModulePass):
                 if pin == "compact":
                     for decision in _OF_SPECIALISED_CODE:
                         pinned.refuse(call, decision, "code=compact is pinned too, which has no such choice")
-                former = round(call_instructions(call)) if choices is not None else 0
                 wanted = pin == "compact" or (self.all and pin is None and not pinned.has(call, *_OF_SPECIALISED_CODE))
                 if wanted and limit is None:
                     limit = arena_bytes(build_schedule(op)) * (100 + self.slack) // 100
                 use = wanted and limit is not None and _use(op, form, limit, forced=pin == "compact")
                 if choices is not None:
-                    choices.append(_recorded(pinned.names[call], form, former, use, wanted, pin, limit))
+                    choices.append(_recorded(pinned.names[call], form, use, wanted, pin, limit))
 
 
 def _use(module: ModuleOp, form: CompactForm, limit: int, forced: bool) -> bool:
@@ -114,8 +114,9 @@ def _use(module: ModuleOp, form: CompactForm, limit: int, forced: bool) -> bool:
     return True
 
 
-def _recorded(name: str, form: CompactForm, former: int, used: bool, wanted: bool, pin: str | None, limit: int | None) -> Choice:
-    rows = row_shape(form.call.output)[0] if form.former.form is Form.ROW else 1
+def _recorded(name: str, form: CompactForm, used: bool, wanted: bool, pin: str | None, limit: int | None) -> Choice:
+    core: CoreForm = form.former.core  # type: ignore[attr-defined]
+    former, present = (round(call_cost(form.call, core, spec)) for spec in (form.former, form.spec))
     if pin is not None:
         why_own = why_compact = "pinned"
     elif used:
@@ -124,8 +125,7 @@ def _recorded(name: str, form: CompactForm, former: int, used: bool, wanted: boo
         why_own = "speed counts" if not wanted else "takes less memory"
         why_compact = "size was not asked for" if not wanted else f"the arena would exceed {limit:,} bytes"
     own = Alternative("specialised", not used, why_own, former, ram_bytes=form.former.scratch_bytes)
-    instructions = form.spec.estimated_instructions * rows
-    compact = Alternative("compact", used, why_compact, instructions, form.spec.constant_bytes, form.spec.scratch_bytes)
+    compact = Alternative("compact", used, why_compact, present, form.spec.constant_bytes, form.spec.scratch_bytes)
     return Choice(name, "code", CompactCode.name, (own, compact), pin is not None)
 
 

@@ -21,7 +21,8 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.kernel_attr import decode_kernel, encode_kernel
 from tinyc.backends.cortexm.kernels.add import AddSpec
 from tinyc.backends.cortexm.kernels.base import Table
-from tinyc.backends.cortexm.kernels.conv import ADDITION, ADDITION_OF_TILE, ConvSpec
+from tinyc.backends.cortexm.kernels.conv import ConvSpec
+from tinyc.backends.cortexm.kernels.costs import ADDING
 from tinyc.backends.cortexm.kernels.elementwise import Broadcast
 from tinyc.backends.cortexm.kernels.residual import fused_addition
 from tinyc.errors import PassError
@@ -50,17 +51,17 @@ class Residual:
     constants: Table
 
     @property
-    def apart_instructions(self) -> int:
+    def apart_cost(self) -> int:
         """About what the addition takes as a call of its own."""
         rows, row_bytes = row_shape(self.addition.output)
         return round(rows * (_ELEMENT * row_bytes + _ROW))
 
     @property
-    def fused_instructions(self) -> int:
+    def fused_cost(self) -> int:
         """About what it takes in the convolution's kernel."""
         rows, row_bytes = row_shape(self.addition.output)
-        tiles = -(-self.spec.output_width // self.spec.tile_columns) * -(-self.spec.output_channels // 2)
-        return rows * (ADDITION * row_bytes + ADDITION_OF_TILE * tiles)
+        costs, tiles = ADDING[self.spec.core], -(-self.spec.output_width // self.spec.tile_columns)
+        return round(rows * (costs.output * row_bytes + costs.channel * tiles * self.spec.output_channels))
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class FuseResidual(ModulePass):
         wanted = [
             index
             for index, residual in enumerate(found.values())
-            if pins[residual.convolution] is None and residual.fused_instructions < residual.apart_instructions
+            if pins[residual.convolution] is None and residual.fused_cost < residual.apart_cost
         ]
         chosen = {*fixed, *_within_peak(op, fixed, wanted, self.input)}
         for index, (call, residual) in enumerate(found.items()):
@@ -134,10 +135,10 @@ def _peak(module: ModuleOp, numbers: Sequence[int], pushed: bool) -> int:
 def _recorded(residual: Residual, name: str, used: bool, wanted: bool, pin: bool) -> Choice:
     why_not = "more instructions" if not wanted else "the arena would grow: its input must be kept for longer"
     reasons = ("pinned", "pinned") if pin else ("fewer instructions, and no tensor in between", why_not)
-    on = either("on", used, *reasons, instructions=residual.fused_instructions, ram_bytes=0)
+    on = either("on", used, *reasons, cost=residual.fused_cost, ram_bytes=0)
     size = buffer_of(residual.convolution.output).size_bytes
     worse = reasons[1], "pinned" if pin else "more instructions, and a tensor in between"
-    off = either("off", not used, *worse, instructions=residual.apart_instructions, ram_bytes=size)
+    off = either("off", not used, *worse, cost=residual.apart_cost, ram_bytes=size)
     return Choice(name, "residual", FuseResidual.name, (on, off), pin)
 
 

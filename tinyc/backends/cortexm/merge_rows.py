@@ -93,8 +93,8 @@ def _recorded(pinned: Pinned, original: _Original, groups: Sequence[int], pin: b
             reason = "pinned" if pin else f"the step would need more than {limit:,} bytes"
         else:
             reason = "pinned" if pin else "fewer pixels leave tiles half filled"
-        instructions = spec.estimated_instructions * rows // group
-        alternatives.append(Alternative(str(group), group == taken, reason, instructions, ram_bytes=row_bytes * group))
+        cost = spec.estimated_cost * rows // group
+        alternatives.append(Alternative(str(group), group == taken, reason, cost, ram_bytes=row_bytes * group))
     return Choice(pinned.names[original.call], "rows", MergeRows.name, tuple(alternatives), pin)
 
 

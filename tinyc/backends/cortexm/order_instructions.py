@@ -15,10 +15,13 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import set_kernel
+from tinyc.backends.cortexm.explain_output import requantisation_choice
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.errors import UsageError, printable
 from tinyc.ir.schedule import steps_of
+from tinyc.passes.choices import recorder
+from tinyc.passes.pins import layer_names
 
 CORE_FORMS = tuple(form.value for form in CoreForm)
 """Cores that kernels have a form for."""
@@ -38,6 +41,11 @@ class OrderInstructions(ModulePass):
                 spec: Any = decode_kernel(call.kernel)
                 if any(field.name == "core" for field in dataclasses.fields(spec)) and spec.core is not form:
                     set_kernel(call, dataclasses.replace(spec, core=form))
+        choices = recorder(ctx)
+        if choices is not None:
+            # What select-kernels told about requantisation had the costs of another core.
+            told = (requantisation_choice(call, name) for call, name in layer_names(op).items())
+            choices += [choice for choice in told if choice is not None]
 
 
 def _form(core: str) -> CoreForm:

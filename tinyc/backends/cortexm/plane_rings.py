@@ -17,6 +17,7 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.calls import set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
+from tinyc.backends.cortexm.kernels.costs import GATHERED
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseRingSpec, DepthwiseSpec
 from tinyc.backends.cortexm.size_im2col import arena_bytes, narrow_columns, resize_scratches
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, buffer_of, number, row_shape
@@ -24,9 +25,6 @@ from tinyc.ir.schedule import build_schedule, steps_of
 from tinyc.passes.choices import recorder
 from tinyc.passes.pins import Pinned
 from tinyc.report.choices import Alternative, Choice
-
-GATHERING = 4.0
-"""Instructions for a value that is gathered into a plane."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class PlaneRings(ModulePass):
 
 
 def _recorded(ring: PlaneRing, pinned: Pinned, used: bool, limit: int, ring_bytes: tuple[int, int]) -> Choice:
-    gathered = round(GATHERING * ring.saved_pixels)
+    gathered = round(GATHERED[ring.read.core] * ring.saved_pixels)
     pin = pinned.get(ring.consumer, "planes") is not None
     if pin:
         why_on = why_off = "pinned"

@@ -1,6 +1,6 @@
-"""share-code: convolutions that few pixels go through take less code instead of fewer instructions.
+"""share-code: convolutions that few pixels go through take less code instead of less time.
 
-Specialised code is unrolled and knows every size. Where a byte of it saves few instructions, sizes become arguments, so that layers with
+Specialised code is unrolled and knows every size. Where a byte of it saves little, sizes become arguments, so that layers with
 the same loops and the same requantisation share one function, and channels without a proof are left to a function that all kernels share.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -18,21 +17,19 @@ from tinyc.backends.cortexm.calls import scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.compact import CompactConvSpec, CompactDepthwiseSpec, CompactFullyConnectedSpec
 from tinyc.backends.cortexm.kernels.conv import TILE_COLUMNS, ConvSpec
+from tinyc.backends.cortexm.kernels.costs import CONV
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseRingSpec, DepthwiseSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm
 from tinyc.backends.cortexm.kernels.residual import FusedAddition
-from tinyc.backends.cortexm.size_im2col import arena_bytes, convolution_instructions, resize_scratches
+from tinyc.backends.cortexm.size_im2col import arena_bytes, convolution_cost, resize_scratches, scratch_bytes, variants
 from tinyc.ir.mcu import CallOp, StreamOp, row_shape
 from tinyc.ir.schedule import build_schedule, steps_of
 from tinyc.passes.choices import recorder
 from tinyc.passes.pins import Pinned
 from tinyc.report.choices import Alternative, Choice
 
-_BYTES_OF_INSTRUCTION = 4
-_FURTHER_BYTES, _FALLBACK_BYTES = 240, 110
+_FURTHER_BYTES, _FALLBACK_BYTES = 220, 110
 """Code of a tile besides its products and outputs, and of the requantisation of channels without a proof, once for each of two channels."""
-_ARGUMENTS_PER_TILE, _CALL = 4, 35
-"""Instructions more: of a tile whose sizes are arguments, and of a call for four outputs of a channel without a proof."""
 _ADDITION_BYTES = 130
 """Code of an addition to the outputs of a tile."""
 _UNPROVED = 0.04
@@ -41,22 +38,23 @@ _UNPROVED = 0.04
 
 @dataclass(frozen=True)
 class SharedForm:
-    """A convolution, its form that can share code, how many bytes of code a specialised form takes, and how many instructions it saves."""
+    """A convolution, its form that can share code, how many bytes of code a specialised form takes, and what it saves."""
 
     call: CallOp
+    former: ConvSpec
     spec: ConvSpec
     code_bytes: int
-    saved_instructions: int
+    saved_cost: int
 
     @property
     def adding(self) -> int:
-        """Instructions that an addition saves as a part of the tile's code."""
-        return adding_instructions(self.call, self.spec)
+        """What an addition saves as a part of the tile's code."""
+        return adding_cost(self.call, self.spec)
 
 
 @dataclass(frozen=True)
 class ShareCode(ModulePass):
-    """Let layers share code where a byte of code of their own would save fewer than `gain` instructions."""
+    """Let layers share code where a byte of code of their own would save less than `gain` instructions, or cycles on Cortex-M7."""
 
     name = "share-code"
     gain: int = 20
@@ -64,13 +62,13 @@ class ShareCode(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         pinned, choices = Pinned.of(op, "code", "unproved"), recorder(ctx)
         groups: dict[str, list[SharedForm]] = {}
-        room = _Room(op)
+        room = _Room.of(op)
         for step in steps_of(op):
             for call in step.calls:
                 recorded = _compact_depthwise(call, self.gain, pinned)
                 if choices is not None and recorded is not None:
                     choices.append(recorded)
-                form = _shared_form(call)
+                form = _shared_form(step, call, room.scratch_bytes(step))
                 if form is not None:
                     groups.setdefault(replace(form.spec, addition=None).shared_source("SYMBOL"), []).append(form)
                 else:
@@ -86,9 +84,9 @@ class ShareCode(ModulePass):
 
 
 def _worth_sharing(group: Sequence[SharedForm], gain: int, pinned: Pinned) -> Mapping[SharedForm, ConvSpec]:
-    """Those of `group` that save few instructions by code of their own; a function for one layer alone would share nothing."""
+    """Those of `group` that save little by code of their own; a function for one layer alone would share nothing."""
     pins = {form: pinned.get(form.call, "code") for form in group}
-    wanted = [form for form in group if pins[form] == "shared" or (pins[form] is None and form.saved_instructions < gain * form.code_bytes)]
+    wanted = [form for form in group if pins[form] == "shared" or (pins[form] is None and form.saved_cost < gain * form.code_bytes)]
     return {form: spec for part in _parts(wanted, gain) for form, spec in part.items() if len(part) > 1 or pins[form]}
 
 
@@ -112,7 +110,7 @@ def _parts(forms: Sequence[SharedForm], gain: int) -> Iterator[Mapping[SharedFor
 
 def _equal_but_for_additions(module: ModuleOp, gain: int) -> Iterator[tuple[CallOp, ConvSpec]]:
     """Convolutions with code of their own that the compiler would fold into that of others, if it were not for what they add, and whose
-    additions save too few instructions for the bytes."""
+    additions save too little for the bytes."""
     groups: dict[str, dict[FusedAddition | None, list[tuple[CallOp, ConvSpec]]]] = {}
     for call in (call for step in steps_of(module) for call in step.calls):
         spec = decode_kernel(call.kernel)
@@ -125,42 +123,47 @@ def _equal_but_for_additions(module: ModuleOp, gain: int) -> Iterator[tuple[Call
             for addition, members in kinds.items()
             if addition is not None
             and addition.clamped_by_saturation
-            and sum(adding_instructions(*member) for member in members) < gain * _code_bytes(members[0][1])
+            and sum(adding_cost(*member) for member in members) < gain * _code_bytes(members[0][1])
         ]
         if None in kinds or len(cheap) > 1:
             yield from ((call, replace(spec, adds_apart=True)) for members in cheap for call, spec in members)
 
 
-def adding_instructions(call: CallOp, spec: ConvSpec) -> int:
-    """About how many instructions it saves to add as the tiles are stored, and not apart."""
-    return (
-        0
-        if spec.addition is None
-        else convolution_instructions(replace(spec, adds_apart=True), rows := row_shape(call.output)[0])
-        - (convolution_instructions(replace(spec, adds_apart=False), rows))
-    )
+def adding_cost(call: CallOp, spec: ConvSpec) -> int:
+    """About what it saves to add as the tiles are stored, and not apart."""
+    if spec.addition is None:
+        return 0
+    rows = row_shape(call.output)[0]
+    return convolution_cost(replace(spec, adds_apart=True), rows) - convolution_cost(replace(spec, adds_apart=False), rows)
 
 
 @dataclass(frozen=True)
 class _Room:
-    """The arena, which code that takes more scratch must not make larger."""
+    """The arena as it is, which code that takes more scratch must not make larger, and what each step needs besides its scratch."""
 
     module: ModuleOp
+    limit: int
+    others: Mapping[StreamOp, int]
 
-    @cached_property
-    def limit(self) -> int:
-        return arena_bytes(build_schedule(self.module))
+    @staticmethod
+    def of(module: ModuleOp) -> _Room:
+        schedule = build_schedule(module)
+        others = [bound - scratch_bytes(step) for step, bound in zip(schedule.steps, schedule.step_bounds, strict=True)]
+        return _Room(module, arena_bytes(schedule), dict(zip(schedule.steps, others, strict=True)))
+
+    def scratch_bytes(self, step: StreamOp) -> int:
+        """What the scratch of `step` may take."""
+        return self.limit - self.others[step]
 
     def take(self, call: CallOp, spec: ConvSpec) -> bool:
         """Gives `call` the kernel `spec` if there is the memory for it."""
         former, step, scratch = call.kernel, call.parent_op(), scratch_of(call)
         assert isinstance(step, StreamOp)
         before = 0 if scratch is None else scratch.size_bytes
-        limit = self.limit if spec.scratch_bytes > before else 0
         set_kernel(call, spec)
         if spec.scratch_bytes > before:
             resize_scratches(step, before)
-            if arena_bytes(build_schedule(self.module), limit) > limit:
+            if arena_bytes(build_schedule(self.module), self.limit) > self.limit:
                 call.properties["kernel"] = former
                 resize_scratches(step, before)
                 # The step may have asked for less than it has; it keeps that.
@@ -182,22 +185,22 @@ def _recorded(form: SharedForm, shared: bool, group: int, gain: int, pinned: Pin
     """The choice for one convolution; code that several layers share is counted for each of them."""
     pin = pinned.get(form.call, "code")
     rows = row_shape(form.call.output)[0]
-    former = convolution_instructions(form.spec, rows)
-    saved = f"{form.saved_instructions / form.code_bytes:.1f} instructions a byte"
+    former = convolution_cost(form.former, rows)
+    saved = f"{form.saved_cost / form.code_bytes:.1f} {form.spec.core.cost_unit} a byte"
     if pin is not None:
         own_reason = shared_reason = "pinned"
     elif shared:
         own_reason, shared_reason = f"would save {saved}, less than {gain}", f"{group} layers have the same text"
     else:
-        alone = group == 1 or form.saved_instructions < gain * form.code_bytes
+        alone = group == 1 or form.saved_cost < gain * form.code_bytes
         own_reason = "no other layer would share it" if alone else f"saves {saved}"
-        shared_reason = "no other layer would share it" if alone else f"a byte is worth {gain} instructions"
+        shared_reason = "no other layer would share it" if alone else f"a byte is worth {gain} {form.spec.core.cost_unit}"
     own = Alternative("specialised", not shared, own_reason, former, form.code_bytes)
     return Choice(
         pinned.names[form.call],
         "code",
         ShareCode.name,
-        (own, Alternative("shared", shared, shared_reason, former + form.saved_instructions, form.code_bytes // max(group, 1))),
+        (own, Alternative("shared", shared, shared_reason, former + form.saved_cost, form.code_bytes // max(group, 1))),
         pin is not None,
     )
 
@@ -209,33 +212,45 @@ def _compact_depthwise(call: CallOp, gain: int, pinned: Pinned) -> Choice | None
         pinned.refuse(call, "unproved", "only a depthwise layer with code of its own, some of whose channels have no proof, has the choice")
         return None
     rows, row_bytes = row_shape(call.output)
-    more = round(rows * row_bytes / TILE_COLUMNS * _UNPROVED * _CALL)
+    more = round(rows * row_bytes / TILE_COLUMNS * _UNPROVED * CONV[spec.core].unproved)
     code, pin = _FALLBACK_BYTES * len(spec.tiles), pinned.get(call, "unproved")
     shared = more < gain * code if pin is None else pin == "shared"
     if shared:
         set_kernel(call, replace(spec, output_stage=replace(spec.output_stage, compact=True)))
-    worth = f"saves {more / code:.1f} instructions a byte, {gain} are asked for"
+    worth = f"saves {more / code:.1f} {spec.core.cost_unit} a byte, {gain} are asked for"
     inline = Alternative("inline", not shared, "pinned" if pin else worth, 0, code)
-    other = Alternative("shared", shared, "pinned" if pin else f"code {worth}" if not shared else "costs few instructions", more, 0)
+    other = Alternative("shared", shared, "pinned" if pin else f"code {worth}" if not shared else "costs little", more, 0)
     return Choice(pinned.names[call], "unproved", ShareCode.name, (inline, other), pin is not None)
 
 
 def _code_bytes(spec: ConvSpec) -> int:
     """About what the code of the tiles takes."""
     kinds = 2 if spec.output_width % TILE_COLUMNS else 1
-    steps = sum(pairs for pairs, _ in spec.loops)
     mixed = spec.output_stage.form is OutputForm.MIXED
     further = _FURTHER_BYTES + (2 * _FALLBACK_BYTES if mixed else 0) + (_ADDITION_BYTES if spec.addition is not None else 0)
-    return kinds * (steps * 11 * _BYTES_OF_INSTRUCTION + further)
+    return spec.loop_bytes + kinds * further
 
 
-def _shared_form(call: CallOp) -> SharedForm | None:
+def _shared_form(step: StreamOp, call: CallOp, room_bytes: int) -> SharedForm | None:
+    """The form of `call` that can share code, None where it has none with `room_bytes` of scratch."""
     spec = decode_kernel(call.kernel)
-    if not isinstance(spec, ConvSpec) or not spec.hoisted or spec.plane_words:
+    if not isinstance(spec, ConvSpec) or spec.plane_words:
         return None
-    shared = replace(spec, shares_code=True, output_stage=replace(spec.output_stage, compact=True))
+    hoisted = spec if spec.hoisted else _hoisted(spec, room_bytes)
+    if hoisted is None:
+        return None
+    shared = replace(hoisted, shares_code=True, output_stage=replace(spec.output_stage, compact=True))
     mixed = spec.output_stage.form is OutputForm.MIXED
-    code = _code_bytes(shared)
-    tiles = -(-spec.output_width // TILE_COLUMNS) * row_shape(call.output)[0] * -(-spec.output_channels // 2)
-    more = _ARGUMENTS_PER_TILE + (2 * _UNPROVED * _CALL if mixed else 0)
-    return SharedForm(call, shared, code, round(tiles * more))
+    rows, costs = row_shape(call.output)[0], CONV[spec.core]
+    tiles = -(-spec.output_width // TILE_COLUMNS) * rows * -(-spec.output_channels // 2)
+    more = tiles * (costs.arguments + (2 * _UNPROVED * costs.unproved if mixed else 0))
+    saved = round(more) + convolution_cost(hoisted, rows) - convolution_cost(spec, rows)
+    return SharedForm(call, spec, shared, _code_bytes(spec), saved)
+
+
+def _hoisted(spec: ConvSpec, room_bytes: int) -> ConvSpec | None:
+    """`spec` with several tiles of columns, which one that takes a tile at a time can be turned into: the fastest within `room_bytes`."""
+    if spec.weights_are_wide or spec.tile_channels != 2:
+        return None
+    fitting = [variant for variant in variants(spec) if variant.hoisted and variant.scratch_bytes <= room_bytes]
+    return min(fitting, key=lambda variant: variant.estimated_cost, default=None)

@@ -15,7 +15,7 @@ from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.backends.cortexm.kernels.conv import LONGEST_BODY, TILE_COLUMNS, ConvSpec
+from tinyc.backends.cortexm.kernels.conv import TILE_COLUMNS, ConvSpec
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, row_shape
 from tinyc.ir.schedule import Schedule, build_schedule, steps_of
 from tinyc.memory.placement import lower_bound, place
@@ -24,20 +24,20 @@ from tinyc.passes.pins import Pinned
 from tinyc.report.choices import Alternative, Choice
 
 _MOST_COLUMNS = 64
-"""More columns at a time would hardly save instructions."""
+"""More columns at a time would hardly save anything."""
 
 
 def columns_for(spec: ConvSpec, budget_bytes: int, several_tiles_bytes: int) -> int:
-    """The columns with the fewest instructions, and of those the fewest; at least 1.
+    """The columns with the least cost, and of those the fewest; at least 1.
 
     Patches of one tile of columns may take `budget_bytes` of scratch, those of several tiles `several_tiles_bytes`.
     """
-    specs = _variants(spec)
+    specs = variants(spec)
     fitting = [choice for choice in specs if choice.scratch_bytes <= (several_tiles_bytes if choice.hoisted else budget_bytes)]
-    return min(fitting, key=lambda choice: choice.estimated_instructions, default=specs[0]).columns
+    return min(fitting, key=lambda choice: choice.estimated_cost, default=specs[0]).columns
 
 
-def _variants(spec: ConvSpec) -> list[ConvSpec]:
+def variants(spec: ConvSpec) -> list[ConvSpec]:
     """`spec` with all numbers of columns that come into question, the fewest first."""
     choices = [
         *range(1, TILE_COLUMNS + 1),
@@ -47,8 +47,6 @@ def _variants(spec: ConvSpec) -> list[ConvSpec]:
     return [replace(spec, columns=columns) for columns in sorted(set(choices)) if columns <= max(spec.output_width, TILE_COLUMNS)]
 
 
-_NARROW_CODE, _WIDE_CODE, _SECOND_LOOP = 52, 44, 3
-"""Bytes of code of a step of four columns, with weights to be unpacked and without, and instructions of a further loop in a tile."""
 _SHARES = (100, 95, 90, 80, 70)
 """Percentages of the limit that wide convolutions are tried with, until the buffers can be placed within the limit."""
 
@@ -66,7 +64,7 @@ class SizeIm2col(ModulePass):
         narrow_columns(op)
         narrow = build_schedule(op)
         limit = arena_bytes(narrow) * (100 + self.slack) // 100
-        others = [bound - _scratch_bytes(step) for step, bound in zip(narrow.steps, narrow.step_bounds, strict=True)]
+        others = [bound - scratch_bytes(step) for step, bound in zip(narrow.steps, narrow.step_bounds, strict=True)]
         for share in _SHARES:
             for step, other in zip(narrow.steps, others, strict=True):
                 _apply_columns(step, limit - other, limit * share // 100 - other, pinned)
@@ -79,7 +77,8 @@ class SizeIm2col(ModulePass):
                 choices += [choice for call in step.calls for choice in _recorded(call, pinned, *budgets)]
 
 
-def _scratch_bytes(step: StreamOp) -> int:
+def scratch_bytes(step: StreamOp) -> int:
+    """What the step's calls have as scratch."""
     scratches = {scratch_of(call) for call in step.calls}
     return sum(buffer.size_bytes for buffer in scratches if buffer is not None)
 
@@ -133,49 +132,23 @@ def _recorded(call: CallOp, pinned: Pinned, budget_bytes: int, several_tiles_byt
     rows = row_shape(call.output)[0]
     name, pin = pinned.names[call], pinned.get(call, "columns") is not None
     alternatives = []
-    for entry in sorted({*_variants(spec), spec}, key=lambda variant: variant.columns):
+    for entry in sorted({*variants(spec), spec}, key=lambda variant: variant.columns):
         free = max(0, several_tiles_bytes if entry.hoisted else budget_bytes)
-        instructions = convolution_instructions(entry, rows)
         if entry == spec:
-            fits = "fewest instructions of those that fit" if spec.scratch_bytes <= free else "the least that works"
+            fits = "costs least of those that fit" if spec.scratch_bytes <= free else "the least that works"
             reason = "pinned" if pin else fits
         elif entry.scratch_bytes > free:
             reason = f"{free:,} bytes are free for scratch"
         else:
-            reason = "pinned" if pin else "takes no fewer instructions"
-        alternatives.append(Alternative(str(entry.columns), entry == spec, reason, instructions, ram_bytes=entry.scratch_bytes))
+            reason = "pinned" if pin else "costs no less"
+        cost = convolution_cost(entry, rows)
+        alternatives.append(Alternative(str(entry.columns), entry == spec, reason, cost, ram_bytes=entry.scratch_bytes))
     yield Choice(name, "columns", SizeIm2col.name, tuple(alternatives), pin)
-    yield _recorded_unrolling(name, spec, rows)
 
 
-def _recorded_unrolling(name: str, spec: ConvSpec, rows: int) -> Choice:
-    """The body of the inner loop, with about the bytes of code that its tiles take."""
-    taken, pairs = spec.loops[0][0], len(spec.pairs)
-    tiles = rows * -(-spec.output_width // spec.tile_columns) * -(-spec.output_channels // 2)
-
-    def cost(steps: int) -> tuple[int, int]:
-        variant = replace(spec, unroll=steps)
-        body = sum(count for count, _ in variant.loops) * (_WIDE_CODE if spec.pairs_of_weights else _NARROW_CODE)
-        return convolution_instructions(variant, rows) + _SECOND_LOOP * tiles * (len(variant.loops) - 1), body
-
-    alternatives = []
-    for steps in sorted({taken, *(count for count in (1, 2, 4, 8, 12, 16, LONGEST_BODY) if count < pairs), min(pairs, LONGEST_BODY)}):
-        instructions, body = cost(steps)
-        if spec.unroll:
-            reason = "pinned"
-        elif steps == taken:
-            reason = "all pairs, without a loop" if spec.loops == [(pairs, 1)] else "long, and divides the pairs or leaves few"
-        elif instructions < cost(taken)[0]:
-            reason = "more code than the rule allows: all of 16 pairs, or 12 a round"
-        else:
-            reason = "takes no fewer instructions"
-        alternatives.append(Alternative(str(steps), steps == taken, reason, instructions, body))
-    return Choice(name, "unroll", SizeIm2col.name, tuple(alternatives), spec.unroll > 0)
-
-
-def convolution_instructions(spec: ConvSpec, rows: int) -> int:
-    """About how many instructions `rows` rows take, gathering included."""
-    return (spec.estimated_instructions + spec.estimated_gathering) * rows
+def convolution_cost(spec: ConvSpec, rows: int) -> int:
+    """About what `rows` rows cost, gathering included, in the unit of the spec's core."""
+    return (spec.estimated_cost + spec.estimated_gathering) * rows
 
 
 def resize_scratches(step: StreamOp, least: int = 0) -> None:

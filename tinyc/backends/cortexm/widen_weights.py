@@ -1,9 +1,8 @@
-"""widen-weights: convolutions get weights that take more flash and fewer instructions, where that saves most per byte of flash.
+"""widen-weights: convolutions get weights that take more flash and less time, where that saves most per byte of flash.
 
-Two of the 13 instructions of a step unpack its word of weights. Where the scratch for several tiles of columns is not to be had, as in
-streams of narrow rows, flash buys the same: int16 weights. Convolutions 3x3 with stride 1 can have weights transformed for Winograd's
-filtering instead, which saves products. Which convolution gets what is a knapsack with one choice for each, filled by saved instructions
-per byte.
+Two of the 13 instructions of a step, or one of 9 cycles on Cortex-M7, unpack its word of weights. Where the scratch for several tiles of
+columns is not to be had, as in streams of narrow rows, flash buys the same: int16 weights. Convolutions 3x3 with stride 1 can have weights
+transformed for Winograd's @@
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ from xdsl.passes import ModulePass
 
 from tinyc.backends.cortexm.calls import scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
-from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.backends.cortexm.kernels.conv import FEW_COLUMNS, TILE_COLUMNS, ConvSpec, by_four_channels, unpack, widen
 from tinyc.backends.cortexm.kernels.winograd import WinogradSpec, pack_weights, sums_fit, winograd_spec
-from tinyc.backends.cortexm.size_im2col import arena_bytes, convolution_instructions, resize_scratches
+from tinyc.backends.cortexm.size_im2col import arena_bytes, convolution_cost, resize_scratches
 from tinyc.ir.dense import DenseAttr
 from tinyc.ir.edit import erase
 from tinyc.ir.mcu import CallOp, RowAccessAttr, StreamOp, TableOp, ViewOp, buffer_of, row_shape
@@ -36,11 +34,16 @@ from tinyc.report.choices import Alternative, Choice
 
 @dataclass(frozen=True)
 class Variant:
-    """Another kernel for a convolution: bytes of flash for its weights, and instructions that it takes in one inference."""
+    """Another kernel for a convolution: bytes of flash for its weights, and what it costs in one inference."""
 
-    spec: KernelSpec
+    spec: ConvSpec | WinogradSpec
     weight_bytes: int
-    instructions: int
+    cost: int
+
+    @property
+    def unit(self) -> str:
+        """What `cost` counts."""
+        return self.spec.core.cost_unit
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,7 @@ class Candidate:
     @property
     def original(self) -> Variant:
         """The convolution as it is."""
-        rows = row_shape(self.seen[len(self.call.inputs)])[0]
-        return Variant(self.spec, self.table.size_bytes, convolution_instructions(self.spec, rows))
+        return Variant(self.spec, self.table.size_bytes, convolution_cost(self.spec, row_shape(self.seen[len(self.call.inputs)])[0]))
 
     def use(self, variant: Variant) -> None:
         """Gives the call the kernel of `variant`, or its own again; weights follow in `store`."""
@@ -104,7 +106,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class WidenWeights(ModulePass):
-    """Larger weights where a byte saves `gain` instructions or more; tables grow by at most `growth` percent, the peak by `slack`.
+    """Larger weights where a byte saves `gain` instructions (M7: cycles) or more; tables may grow by `growth` %, the peak by `slack`.
 
     `single_tiles` admits Winograd's filtering in groups of one tile, which spends flash on what scratch would do better.
     """
@@ -137,7 +139,7 @@ class WidenWeights(ModulePass):
                 choices[number] = replace(choice, variants=tuple(variant for variant in allowed if variant != originals[number]))
                 continue
             # Nothing is left to the compiler but which of the pinned ones is the fastest.
-            chosen[number] = min(allowed, key=lambda variant: variant.instructions)
+            chosen[number] = min(allowed, key=lambda variant: variant.cost)
             left -= chosen[number].weight_bytes - originals[number].weight_bytes
             choice.use(chosen[number])
             choices[number] = replace(choice, variants=())
@@ -183,15 +185,15 @@ class WidenWeights(ModulePass):
         if variant is taken and variant is original:
             return "no other is worth its bytes"
         if variant is taken:
-            return "saves without a byte more" if gain == float("inf") else f"saves {gain:.0f} instructions a byte"
+            return "saves without a byte more" if gain == float("inf") else f"saves {gain:.0f} {original.unit} a byte"
         if refused:
             return f"the arena would exceed {limit:,} bytes"
         if variant is original or present <= 0:
-            return "takes no fewer instructions"
+            return "costs no less"
         if variant.weight_bytes - taken.weight_bytes > left:
             return f"tables may grow by {max(left, 0):,} bytes more"
         if present < max(self.gain, 1):
-            return f"saves {present:.1f} instructions a byte, less than {self.gain}"
+            return f"saves {present:.1f} {original.unit} a byte, less than {self.gain}"
         return "is pinned away by another choice"
 
 
@@ -267,7 +269,7 @@ def _recorded(name: str, variants: Sequence[Variant], taken: Variant, why: Mappi
 
     def alternative(value: str, variant: Variant, chosen: bool) -> Alternative:
         size = variant.spec.scratch_bytes
-        return Alternative(value, chosen, why[variant], variant.instructions, variant.weight_bytes, size)
+        return Alternative(value, chosen, why[variant], variant.cost, variant.weight_bytes, size)
 
     plain = [(_form(variant.spec), variant) for variant in variants if isinstance(variant.spec, ConvSpec)]
     winograd = [variant for variant in variants if isinstance(variant.spec, WinogradSpec)]
@@ -293,8 +295,8 @@ def _shrink_scratches(module: ModuleOp, choices: Sequence[Candidate]) -> None:
 
 
 def _gain(present: Variant, variant: Variant) -> float:
-    """Instructions saved per byte of flash; a variant that saves without more flash comes first."""
-    saved, extra = present.instructions - variant.instructions, variant.weight_bytes - present.weight_bytes
+    """What is saved per byte of flash; a variant that saves without more flash comes first."""
+    saved, extra = present.cost - variant.cost, variant.weight_bytes - present.weight_bytes
     if saved <= 0:
         return 0.0
     return saved / extra if extra > 0 else float("inf")
@@ -313,9 +315,7 @@ def _choice(step: StreamOp, call: CallOp, single_tiles: bool) -> Candidate | Non
     if not spec.hoisted and spec.tile_columns < TILE_COLUMNS and spec.output_channels % 4 == 0:
         few = replace(spec, columns=min(spec.tile_columns, FEW_COLUMNS), tile_channels=4)
         forms += [few, replace(few, weights_are_wide=True)]
-    variants = [
-        Variant(form, table.size_bytes * (2 if form.weights_are_wide else 1), convolution_instructions(form, rows)) for form in forms
-    ]
+    variants = [Variant(form, table.size_bytes * (2 if form.weights_are_wide else 1), convolution_cost(form, rows)) for form in forms]
     variants += _winograd_variants(step, call, spec, table, single_tiles)
     former = {name: call.properties[name] for name in ("kernel", "accesses")}
     scratch = scratch_of(call)
@@ -338,7 +338,7 @@ def _winograd_variants(step: StreamOp, call: CallOp, spec: ConvSpec, table: Tabl
             continue
         changed = winograd_spec(spec, output_rows, tiles)
         if changed is not None and sums_fit(weights, output_rows):
-            yield Variant(changed, changed.weight_bytes, changed.estimated_instructions * rows)
+            yield Variant(changed, changed.weight_bytes, changed.estimated_cost * rows)
 
 
 def _set_values(table: TableOp, values: npt.NDArray[np.uint32]) -> None:

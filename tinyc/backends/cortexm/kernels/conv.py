@@ -10,7 +10,6 @@ Where scratch is short, a tile is two columns or one, of four channels at a time
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
+from tinyc.backends.cortexm.kernels.costs import ADDING, CONV
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
 from tinyc.backends.cortexm.kernels.residual import FusedAddition
 from tinyc.backends.cortexm.kernels.statements import CoreForm
@@ -26,22 +26,13 @@ from tinyc.numerics.requantize import ChannelRequantization
 
 _UNROLLED_AT_MOST = 16
 _LOOP_STEPS = range(12, 5, -1)
-_NARROW_STEP: Mapping[int, float] = {1: 6, 2: 8, 3: 11, 4: 13}
-_WIDE_STEP: Mapping[int, float] = {1: 4, 2: 6, 3: 9, 4: 11}
-"""Instructions of one step by the columns of a tile, with weights that are still to be unpacked and with int16 weights."""
-_NARROW_STEP_OF_FOUR: Mapping[int, float] = {1: 10.5, 2: 15}
-_WIDE_STEP_OF_FOUR: Mapping[int, float] = {1: 6.5, 2: 11}
-"""The same for tiles of four channels."""
-_TILE_CONSTANTS, _CHANNEL_CONSTANTS, _UNPACKING = 8, 12, 25
-"""Further instructions of a tile, of two channels of it, and of unpacking their weights, besides what grows with the pairs."""
+_LOOP_BYTES = 20
+"""Code of a loop besides its steps."""
 _TEMPORARIES = {1: (4, 4), 2: (4, 4), 3: (2, 4), 4: (2, 2)}
 """Registers for weights and for values of patches by the columns of a tile, beside two accumulators a column and two pointers."""
 
 _TEMPORARIES_OF_FOUR = {1: (4, 4), 2: (2, 2)}
 """The same for tiles of four channels; the form for Cortex-M4 takes two and two."""
-
-ADDITION, ADDITION_OF_TILE, ADDITION_APART = 4, 14, 8
-"""Instructions of an addition to one output, to those of a tile for two channels besides, and to one output where it is made apart."""
 
 LONGEST_BODY = 32
 """Pairs in the body of the inner loop at most: its loads reach no further."""
@@ -278,38 +269,53 @@ class ConvSpec(KernelSpec):
 
     @property
     def estimated_gathering(self) -> int:
-        """About how many instructions it takes to gather the patches of one row."""
-        return self.output_width * (3 * len(self.pairs) // 2 + (30 * len(self.runs) if not self.direct else 0))
+        """About what it costs to gather the patches of one row, in the unit of `core`."""
+        costs = CONV[self.core]
+        return round(
+            self.output_width * (costs.gathered_pair * len(self.pairs) + (0 if self.direct else costs.gathered_run * len(self.runs)))
+        )
 
     @property
-    def estimated_instructions(self) -> int:
-        """About how many instructions one row takes on a Cortex-M4, gathering left out: for comparing values of `columns`."""
-        pairs, step = len(self.pairs), self._steps
-        iterations, share = self.loops[0][1], self.tile_channels // 2
-        looping = 7 * iterations if iterations > 1 else 3
-        total = 0.0
-        for repetitions, gathered in self.passes:
-            full, rest = divmod(gathered, self.tile_columns)
-            tiles = [self.tile_columns] * full + ([rest] if rest else [])
-            work = sum(
-                step[columns] * pairs + looping + share * (6 * columns + _CHANNEL_CONSTANTS + self._adding(columns)) + _TILE_CONSTANTS
-                for columns in tiles
-            )
-            total += repetitions * (work + (9 * pairs // 2 + _UNPACKING if self.hoisted else 0))
+    def estimated_cost(self) -> int:
+        """About what one row costs, in the unit of `core`, gathering left out: for comparing variants."""
+        costs, pairs = CONV[self.core], len(self.pairs)
+        unpacking = costs.unpacked_pair * pairs + costs.unpacking if self.hoisted else 0
+        total = sum(
+            repetitions * (unpacking + sum(count * self._tile_cost(columns) for columns, count in self.tiles_of(gathered)))
+            for repetitions, gathered in self.passes
+        )
         return round(total * -(-self.output_channels // self.tile_channels))
 
-    @property
-    def _steps(self) -> Mapping[int, float]:
-        """Instructions of one step by the columns of a tile."""
-        if self.tile_channels == 4:
-            return _WIDE_STEP_OF_FOUR if self.weights_are_wide else _NARROW_STEP_OF_FOUR
-        return _WIDE_STEP if self.pairs_of_weights else _NARROW_STEP
+    def tiles_of(self, gathered: int) -> list[tuple[int, int]]:
+        """How so many columns are divided into tiles: (columns, repetitions)."""
+        full, rest = divmod(gathered, self.tile_columns)
+        return [(columns, count) for columns, count in ((self.tile_columns, full), (rest, 1)) if columns and count]
 
-    def _adding(self, columns: int) -> int:
-        """About how many instructions a tile of `columns` and two channels takes for the addition."""
+    def step_bytes(self, columns: int) -> int:
+        """Bytes of code of a step, in a tile of so many columns; those of two steps differ by one load, if at all."""
+        costs = CONV[self.core]
+        return round(4 * (costs.wide_instructions if self.pairs_of_weights else costs.narrow_instructions)[columns, self.tile_channels])
+
+    @property
+    def loop_bytes(self) -> int:
+        """Bytes of code of all inner loops: those of whole tiles, and those of what is left of a row."""
+        kinds = {columns for _, gathered in self.passes for columns, _ in self.tiles_of(gathered)}
+        return sum(steps * self.step_bytes(columns) + _LOOP_BYTES for columns in kinds for steps, _ in self.loops)
+
+    def _tile_cost(self, columns: int) -> float:
+        """Of a tile."""
+        costs = CONV[self.core]
+        step = (costs.wide_step if self.pairs_of_weights else costs.narrow_step)[columns, self.tile_channels]
+        products = sum(rounds * steps * step + costs.loop.of(rounds) for steps, rounds in self.loops)
+        adding = self._adding(columns * self.tile_channels)
+        return products + costs.tile + self.tile_channels * (costs.channel + columns * costs.output) + adding
+
+    def _adding(self, outputs: int) -> float:
+        """Of the addition to so many outputs of a tile."""
         if self.addition is None:
-            return 0
-        return ADDITION_APART * 2 * columns if self.adds_apart else ADDITION * 2 * columns + ADDITION_OF_TILE
+            return 0.0
+        costs = ADDING[self.core]
+        return costs.apart * outputs if self.adds_apart else costs.output * outputs + costs.channel * self.tile_channels
 
     def shared_source(self, symbol: str) -> str:
         return self._render("shared", symbol, symbol) if self.shares_code else ""

@@ -26,6 +26,11 @@ class CoreForm(Enum):
     CORTEX_M4 = "cortex-m4"
     CORTEX_M7 = "cortex-m7"
 
+    @property
+    def cost_unit(self) -> str:
+        """What variants of kernels of this form are weighed by: where one instruction follows the other, their number says enough."""
+        return "est. cycles" if self is CoreForm.CORTEX_M7 else "instructions"
+
 
 _STATEMENT: Final = re.compile(r"TINYC_([A-Z0-9_]+)\((.*)\);")
 _VARIABLE: Final = re.compile(r"[a-z_][a-z0-9_]*")

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, render
-from tinyc.backends.cortexm.kernels.conv import ADDITION, ADDITION_OF_TILE, ConvSpec
+from tinyc.backends.cortexm.kernels.conv import ConvSpec
+from tinyc.backends.cortexm.kernels.costs import ADDING, WINOGRAD
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage
 from tinyc.backends.cortexm.kernels.residual import FusedAddition
 from tinyc.backends.cortexm.kernels.statements import CoreForm
@@ -149,16 +150,18 @@ class WinogradSpec(KernelSpec):
         return self.output_channels * self.positions * self.pairs * 4
 
     @property
-    def estimated_instructions(self) -> int:
-        """About how many instructions one row of output takes on a Cortex-M4, input transform included."""
+    def estimated_cost(self) -> int:
+        """About what one row of output costs, in the unit of `core`, input transform included."""
+        costs, (steps, rounds) = WINOGRAD[self.core], self.loop
         groups = sum(count for count, _ in self.groups)
-        looping = 4 * self.loop[1] + 16
-        products = self.positions * (11 * self.pairs if self.tiles == 2 else 13 * self.pairs // 2) + self.positions * looping
-        outputs = self.group_columns * GROUP_CHANNELS * self.output_rows * (16 if self.output_rows == 2 else 9) + 20
+        products = self.positions * (costs.step[self.tiles] * steps * rounds + costs.loop.of(rounds))
+        values = self.group_columns * self.output_rows
+        outputs = GROUP_CHANNELS * values * costs.output[self.output_rows] + costs.outputs
         if self.addition is not None:
-            outputs += GROUP_CHANNELS * (self.group_columns * self.output_rows * ADDITION + ADDITION_OF_TILE)
-        transform = (54 if self.output_rows == 2 else 32) * self.input_channels * self.group_inputs // 6 + 60
-        return groups * (transform + self.output_channels // GROUP_CHANNELS * (products + outputs)) // self.output_rows
+            outputs += GROUP_CHANNELS * (values * ADDING[self.core].output + ADDING[self.core].channel)
+        # Counted for the six columns of input under two tiles.
+        transform = costs.transformed[self.output_rows] * self.input_channels * self.group_inputs / 6 + costs.transform
+        return round(groups * (transform + self.output_channels // GROUP_CHANNELS * (products + outputs)) / self.output_rows)
 
     def source(self, symbol: str) -> str:
         return render("winograd.c.j2", symbol=symbol, spec=self, stage=self.output_stage)
