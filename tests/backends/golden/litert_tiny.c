@@ -288,17 +288,17 @@ static TINYC_NOINLINE void tiny_conv_1x1_add_columns_4(
         int32_t a0, b0, a1, b1, a2, b2, a3, b3;
         a3 = channel[0].bias;
         b3 = channel[1].bias;
+        a0 = a3;
+        b0 = b3;
+        a1 = a3;
+        b1 = b3;
+        a2 = a3;
+        b2 = b3;
         do {
             TINYC_NARROW_WEIGHTS(0);
-            TINYC_FIRST_4(0, 4);
-            TINYC_NARROW_WEIGHTS(1);
-            TINYC_STEP_4(1, 4);
-            TINYC_NARROW_WEIGHTS(2);
-            TINYC_STEP_4(2, 4);
-            TINYC_NARROW_WEIGHTS(3);
-            TINYC_STEP_4(3, 4);
-            weights += 4;
-            patch += 16;
+            TINYC_STEP_4(0, 4);
+            weights += 1;
+            patch += 4;
         } while (patch != end_1);
         {
             const int32_t multiplier = channel->multiplier;
@@ -385,17 +385,13 @@ static TINYC_NOINLINE void tiny_conv_1x1_add_columns_2(
         int32_t a0, b0, a1, b1;
         a1 = channel[0].bias;
         b1 = channel[1].bias;
+        a0 = a1;
+        b0 = b1;
         do {
             TINYC_NARROW_WEIGHTS(0);
-            TINYC_FIRST_2(0, 4);
-            TINYC_NARROW_WEIGHTS(1);
-            TINYC_STEP_2(1, 4);
-            TINYC_NARROW_WEIGHTS(2);
-            TINYC_STEP_2(2, 4);
-            TINYC_NARROW_WEIGHTS(3);
-            TINYC_STEP_2(3, 4);
-            weights += 4;
-            patch += 16;
+            TINYC_STEP_2(0, 4);
+            weights += 1;
+            patch += 4;
         } while (patch != end_1);
         {
             const int32_t multiplier = channel->multiplier;
