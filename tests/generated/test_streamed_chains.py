@@ -35,12 +35,15 @@ COUNT = int(os.environ.get("TINYC_STREAMED_CHAINS", "20"))
 """Chains for each way to stream; 1000 for the slow run, see docs/testing.md."""
 BATCH = 50
 BACKWARDS = "one layer backwards"
+STRIPS, FIXED_POINT_STRIPS = "vertical strips", "vertical strips in fixed point"
 WAYS = {
     "default": CompileOptions(measure=False),
     "long streams": CompileOptions(
         measure=False, passes=default_pipeline(CompileOptions()).replace(",stream-rows,", ",stream-rows{longest=30},")
     ),
     BACKWARDS: CompileOptions(measure=False),
+    STRIPS: CompileOptions(measure=False, patches=True),
+    FIXED_POINT_STRIPS: CompileOptions(Profile.TFLM, measure=False, patches=True, recompute=True, core="cortex-m7"),
     "pushed rows": CompileOptions(Profile.TFLM, measure=False, stream_input=True),
 }
 
@@ -75,9 +78,14 @@ def runs_backwards(network: CompiledNetwork) -> bool:
     return any(step.backwards is not None for step in steps_of(network.module))
 
 
+def runs_in_strips(network: CompiledNetwork) -> bool:
+    return any(call.part is not None for step in steps_of(network.module) for call in step.calls)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_streamed_chains_compute_what_the_plain_graph_does_and_stay_in_the_arena(way: str, tmp_path: Path) -> None:
     options, compiled, streamed = WAYS[way], 0, 0
+    what_counts = {BACKWARDS: runs_backwards, STRIPS: runs_in_strips, FIXED_POINT_STRIPS: runs_in_strips}.get(way, streams_rows)
     cases = drawn(causal_layers() if way == BACKWARDS else chains(most_columns=19, across=True), COUNT)
     for start in range(0, len(cases), BATCH):
         networks, inputs, expected = [], [], []
@@ -96,7 +104,7 @@ def test_streamed_chains_compute_what_the_plain_graph_does_and_stay_in_the_arena
         for network, wanted, found in zip(networks, expected, outputs, strict=True):
             np.testing.assert_array_equal(found[0], wanted[0], err_msg=f"chain {start} + {network.name}")
         compiled += len(networks)
-        streamed += sum(map(runs_backwards if way == BACKWARDS else streams_rows, networks))
+        streamed += sum(map(what_counts, networks))
     assert len(cases) >= 0.9 * COUNT
-    assert streamed >= (0.3 if way == BACKWARDS else 0.7) * compiled
+    assert streamed >= {BACKWARDS: 0.3, STRIPS: 0.4, FIXED_POINT_STRIPS: 0.4}.get(way, 0.7) * compiled
     assert compiled >= 0.7 * COUNT

@@ -176,5 +176,42 @@ def test_views_lead_back_to_their_buffer() -> None:
     assert row_shape(views[0].results[0]) == (1, 32)
     (table,) = (op for op in module.ops if op.name == "mcu.table")
     for question in (buffer_of, row_shape):
-        with pytest.raises(VerifyException, match=r"expected the result of mcu\.buffer or mcu\.view"):
+        with pytest.raises(VerifyException, match=r"expected the result of mcu\.buffer, mcu\.view or mcu\.columns"):
             question(table.results[0])
+
+
+IN_COLUMNS = (
+    "builtin.module {\n"
+    + buffer("in", "input", 8, 6, 8)
+    + buffer("out", "output", 8, 6, 8)
+    + "%left = mcu.columns %out {first = 0 : i64, row_bytes = 2 : i64}\n"
+    + "%right = mcu.columns %out {first = 2 : i64, row_bytes = 4 : i64}\n"
+    + f'mcu.stream {{ mcu.call %in to %left {{form = "row", accesses = [{ROWS}], {CALL}}} }}\n'
+    + f'mcu.stream {{ mcu.call %in to %right {{form = "row", accesses = [{ROWS}], {CALL}}} }}\n'
+    + "}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("first = 2 : i64, row_bytes = 4", "first = 3 : i64, row_bytes = 4", "columns must lie within the 6 bytes of a row"),
+        ("first = 2 : i64, row_bytes = 4", "first = -1 : i64, row_bytes = 4", "columns must lie within the 6 bytes of a row"),
+        ("first = 2 : i64, row_bytes = 4", "first = 1 : i64, row_bytes = 5", "columns of out are written twice or not at all"),
+        ("first = 2 : i64, row_bytes = 4", "first = 2 : i64, row_bytes = 3", "the last columns of out are not written"),
+        ("first = 0 : i64, row_bytes = 2", "first = 1 : i64, row_bytes = 1", "columns of out are written twice or not at all"),
+        ("mcu.call %in to %left", "mcu.call %in to %out", "out is written whole and in columns"),
+        ("%right = mcu.columns %out", "%right = mcu.columns %left", "columns are those of a buffer"),
+        (f'form = "row", accesses = [{ROWS}]', 'form = "tensor", accesses = []', "a call of form tensor takes whole rows"),
+        ("rows = 8 : i64", "rows = 70000 : i64", "at most 65536 rows"),
+        ("slots = 8 : i64", "slots = 70000 : i64", "slots must be between"),
+    ],
+)
+def test_columns_lie_in_their_buffer_and_are_each_written_once(before: str, after: str, message: str) -> None:
+    parse_module(IN_COLUMNS)
+    assert before in IN_COLUMNS
+    changed = IN_COLUMNS.replace(before, after)
+    if "at most" in message:
+        changed = changed.replace("slots = 8", "slots = 70000")
+    with pytest.raises((ModelError, VerifyException), match=message):
+        parse_module(changed)

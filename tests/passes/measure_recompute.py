@@ -1,4 +1,4 @@
-"""What it gains to compute tensors twice: `python measure_recompute.py MODEL ...`, the least arena without and with recompute-gates."""
+"""What it gains to compute twice: `python measure_recompute.py MODEL ...`, the least arena without, with second passes and with strips."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def main() -> None:
     for path in parser.parse_args().models:
         model = tinyc.load(path)
         texts = []
-        for recompute in (False, True):
-            options = least_ram(CompileOptions(profile_of(model.default_numerics), measure=False, recompute=recompute))[0]
-            report = compile_module(model.module, model.name, load_target("cortex-m7"), options).report
-            texts.append(f"arena {report.ram.arena_bytes:,}, {report.macs:,} multiply-adds")
-        print(f"{path.stem}: {texts[0]}; computing twice: {texts[1]}, {report.recomputed_macs:,} of them again")
+        for name, gates, patches in (("nothing", False, False), ("gates", True, False), ("strips", False, True), ("both", True, True)):
+            base = CompileOptions(profile_of(model.default_numerics), measure=False, recompute=gates, patches=patches)
+            report = compile_module(model.module, model.name, load_target("cortex-m7"), least_ram(base)[0], must_fit=False).report
+            texts.append(f"{name}: arena {report.ram.arena_bytes:,}, {report.recomputed_macs:,} of {report.macs:,} multiply-adds again")
+        print(f"{path.stem}: {'; '.join(texts)}")
 
 
 if __name__ == "__main__":

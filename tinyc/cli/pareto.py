@@ -54,8 +54,8 @@ def pareto_command(
 ) -> None:
     """Print peak RAM against instructions (Cortex-M7: estimated cycles) for MODEL on the target, from the least RAM to the fastest.
 
-    Each point says the flag with which `tinyc compile` chooses it, beside the same --banks and --pin. Nothing is computed twice in any of
-    them.
+    Each point says the flag with which `tinyc compile` chooses it, beside the same --banks and --pin. Those with the least RAM may compute
+    some layers twice.
     """
     loaded = load(model, parse_shapes(shapes) or None, layout, approximate)
     note_approximate(loaded.approximate_layers)

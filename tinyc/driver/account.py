@@ -153,5 +153,8 @@ def _call(numbers: Mapping[BufferOp, int], call: CallOp) -> CallReport:
         inputs=tuple(numbers[buffer_of(value)] for value in call.inputs),
         output=numbers[buffer_of(call.output)],
         in_place=call.form.data == "in_place",
-        again=buffer_of(call.output).again,
+        again=call.part is None and buffer_of(call.output).again,
+        again_macs=call.again_macs,
+        part=0 if call.part is None else int(call.part.number.data) + 1,
+        parts=1 if call.part is None else int(call.part.parts.data),
     )

@@ -10,11 +10,9 @@ from xdsl.dialects.builtin import ModuleOp
 from tinyc.driver.account import weights_bytes
 from tinyc.driver.compile import CompiledNetwork, check_fit, compile_module
 from tinyc.driver.pipeline import CompileOptions
-from tinyc.driver.schedules import Kernels, explore, least_ram
+from tinyc.driver.schedules import Kernels, explore, explore_recomputed, least_ram
 from tinyc.errors import DoesNotFitError
-from tinyc.ir.schedule import build_schedule
 from tinyc.passes.manager import Instruments
-from tinyc.passes.recompute_gates import gates
 from tinyc.passes.registry import Insertion
 from tinyc.quantize.options import Progress
 from tinyc.targets import Target
@@ -42,7 +40,7 @@ def compile_optimized(request: Request, options: CompileOptions, optimize: str, 
     """The first schedule that fits the target, in the order that `optimize` (one of OPTIMIZE) asks for; otherwise the last one tried.
 
     `ram`, `balanced` and `size` know their schedule; the last two turn to the least RAM where it does not fit. Where even that does not,
-    tensors are computed twice if the network has such a place. `speed` tries what `explore` finds, the fastest first. A pipeline of the
+    something is computed twice if that helps, as little as fits. `speed` tries what `explore` finds, the fastest first. A pipeline of the
     user's own is taken as it is.
     """
     if options.passes is not None:
@@ -93,10 +91,10 @@ def compile_for_flash(request: Request, options: CompileOptions) -> CompiledNetw
 
 
 def _choices(request: Request, options: CompileOptions, optimize: str, progress: Progress) -> Iterator[CompileOptions]:
+    limit = arena_limit(request.target, options)
     if optimize == "balanced":
         yield options
     if optimize == "speed":
-        limit = arena_limit(request.target, options)
         # Schedules of larger arenas cannot fit, whatever the stack takes.
         found = explore(Kernels.of(request.module, options, request.insertions), progress)
         yield from (trial.options for trial in reversed(found) if limit is None or trial.arena_bytes <= limit)
@@ -104,12 +102,7 @@ def _choices(request: Request, options: CompileOptions, optimize: str, progress:
         options = replace(options, compact=True)
         yield options
     yield from least_ram(options)
-    if may_recompute(request.module, options):
-        # Only a budget that nothing else keeps is worth instructions that are executed twice.
-        yield from least_ram(replace(options, recompute=True))
-
-
-def may_recompute(module: ModuleOp, options: CompileOptions) -> bool:
-    """Whether `module` has tensors that could be computed a second time instead of being kept."""
-    kernels = Kernels.of(module, options)
-    return bool(gates(build_schedule(kernels.module), options.stream_input))
+    # Only a budget that nothing else keeps is worth instructions that are executed twice.
+    found = explore_recomputed(Kernels.of(request.module, options, request.insertions), progress)
+    yield from (trial.options for trial in found[:0:-1] if limit is None or trial.arena_bytes <= limit)
+    yield from (trial.options for trial in found[:1])

@@ -12,7 +12,7 @@ from tinyc.backends.cortexm.estimate import core_of
 from tinyc.driver.budgets import Request, arena_limit, compile_for_flash, fits
 from tinyc.driver.compile import CompiledNetwork, check_fit
 from tinyc.driver.pipeline import CompileOptions
-from tinyc.driver.schedules import Kernels, Trial, explore
+from tinyc.driver.schedules import Kernels, Trial, explore, explore_recomputed, least_ram
 from tinyc.driver.write import write_build
 from tinyc.errors import ToolError, UsageError
 from tinyc.quantize.options import Progress
@@ -44,18 +44,17 @@ def pareto_curve(request: Request, options: CompileOptions, points: int, count: 
     """
     if request.target.is_host:
         raise UsageError("the host has no limits to choose schedules by; give a part, or a core such as cortex-m7")
-    trials = explore(Kernels.of(request.module, options, request.insertions), progress)
+    kernels = Kernels.of(request.module, options, request.insertions)
+    trials, again = explore(kernels, progress), explore_recomputed(kernels, progress)
     limit = arena_limit(request.target, options)
     assert limit is not None
-    candidates: list[_Candidate] = []
-    possible = [trial for trial in trials if trial.arena_bytes <= limit]
-    for number, trial in enumerate(possible):
-        progress("compiling", number, len(possible))
-        network = compile_for_flash(request, trial.options)
-        if fits(network):
-            candidates.append(_Candidate(trial, network))
+    candidates = _compiled(request, trials, limit, progress)
+    # Below what these need, and only there, something is computed twice.
+    least = [compile_for_flash(request, choice).report.ram.total_bytes for choice in least_ram(options)] if again else []
+    lowest = min([limit + 1, *least, *(candidate.ram_bytes for candidate in candidates)])
+    candidates += [candidate for candidate in _compiled(request, again, limit, progress) if candidate.ram_bytes < lowest]
     if not candidates:
-        check_fit(compile_for_flash(request, trials[0].options).report)
+        check_fit(compile_for_flash(request, (again or trials)[0].options).report)
     chosen = spread(reproducible(candidates), points)
     unit = core_of(candidates[0].network.module).cost_unit
     emulated = count and unit == "instructions" and _can_count()
@@ -70,6 +69,18 @@ def pareto_curve(request: Request, options: CompileOptions, points: int, count: 
     source = "counted in QEMU" if emulated else "estimated"
     name, numerics = candidates[0].network.name, options.numerics.value
     return Curve(name, request.target.name, numerics, unit, source, emulated, limit, tuple(_not_slower(found)))
+
+
+def _compiled(request: Request, trials: Sequence[Trial], limit: int, progress: Progress) -> list[_Candidate]:
+    """Those that fit the target, which has `limit` bytes of RAM, compiled."""
+    possible = [trial for trial in trials if trial.arena_bytes <= limit]
+    found = []
+    for number, trial in enumerate(possible):
+        progress("compiling", number, len(possible))
+        network = compile_for_flash(request, trial.options)
+        if fits(network):
+            found.append(_Candidate(trial, network))
+    return found
 
 
 def reproducible(candidates: Sequence[_Candidate]) -> list[_Candidate]:

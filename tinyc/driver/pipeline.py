@@ -60,6 +60,8 @@ class CompileOptions:
     """Bytes that the arenas of all banks and the stack may take together; None: as much as the banks have. One arena has the target's."""
     recompute: bool = False
     """Whether tensors are computed twice where that lowers the peak."""
+    patches: bool = False
+    """Whether streams run in vertical strips where that lowers the peak."""
     core: str = OrderInstructions.core
     """The core whose order of instructions kernels get."""
 
@@ -75,6 +77,7 @@ def default_pipeline(options: CompileOptions) -> str:
     strip = [] if options.keep_float_io else ["strip-io-quantization"]
     streaming = [f"budget={options.stream_budget}"] if options.stream_budget else []
     streaming += ["input=true"] if options.stream_input else []
+    recomputing = [name for name, used in (("recompute-gates", options.recompute), ("recompute-patches", options.patches)) if used]
     growth = 0 if options.compact else options.growth
     widening = [f"growth={growth}"] if growth != WidenWeights.growth else []
     widening += [f"gain={options.gain}"] if options.gain != WidenWeights.gain else []
@@ -100,7 +103,7 @@ def default_pipeline(options: CompileOptions) -> str:
         "order-operators",
         f"select-kernels{{numerics={profile}}}",
         *([] if options.compact else ["fuse-residual{input=true}"] if options.stream_input else ["fuse-residual"]),
-        *([] if not options.recompute else ["recompute-gates{input=true}"] if options.stream_input else ["recompute-gates"]),
+        *(f"{name}{{{' '.join(streaming)}}}" if streaming else name for name in recomputing),
         f"stream-rows{{{' '.join(streaming)}}}" if streaming else "stream-rows",
         "depthwise-in-place",
         *ordering,

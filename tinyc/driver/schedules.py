@@ -25,6 +25,10 @@ WHOLE = 1 << 40
 """A stream budget under which nothing is streamed."""
 LEVELS = 8
 """Budgets between the least peak and that of whole tensors, for which streams are formed."""
+RECOMPUTED_LEVELS = 4
+"""The same between the least peak where something is computed twice and that where nothing is."""
+_RECOMPUTING = ((True, False), (False, True), (True, True))
+"""Whether there is a second pass for squeeze-and-excite, and whether there are vertical strips."""
 SLACKS = (0, 2, 4, 15, 50, 400)
 """Percent of the arena that convolutions may add; tried in order until more changes nothing."""
 
@@ -121,6 +125,37 @@ def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
     return undominated(trials)
 
 
+def explore_recomputed(kernels: Kernels, progress: Progress) -> list[Trial]:
+    """Schedules that compute something twice and need less than every one that does not, the smallest arena first.
+
+    They are for budgets that nothing else keeps: the second pass of a squeeze-and-excite, vertical strips, and both, for the least peak
+    and some above it. Of those with the same arena only the one with the fewest estimated instructions is there.
+    """
+    least = _least_peak(kernels.streamed(0))
+    trials: list[Trial] = []
+    known: set[tuple[int, tuple[tuple[int, int], ...]]] = set()
+    for number, (gates, patches) in enumerate(_RECOMPUTING):
+        changed = replace(kernels, options=replace(kernels.options, recompute=gates, patches=patches))
+        reached = least
+        for level in range(RECOMPUTED_LEVELS):
+            progress("computing twice", number * RECOMPUTED_LEVELS + level, len(_RECOMPUTING) * RECOMPUTED_LEVELS)
+            budget = round(reached * (least / reached) ** (level / RECOMPUTED_LEVELS)) if level else 0
+            module = changed.streamed(budget)
+            reached = min(reached, _least_peak(module))
+            if reached >= least:
+                break
+            division = _macs(module), _division(module)
+            if division not in known:
+                known.add(division)
+                options = least_ram(changed.options)[: 1 if level else 2]
+                trials += [changed.trial(module, replace(choice, stream_budget=budget)) for choice in options]
+    return undominated(trials)
+
+
+def _least_peak(module: ModuleOp) -> int:
+    return max(build_schedule(module).step_bounds, default=0)
+
+
 def undominated(trials: Sequence[Trial]) -> list[Trial]:
     """The trials that cost less than every trial with as small an arena, the smallest arena first."""
     front: list[Trial] = []
@@ -133,7 +168,7 @@ def undominated(trials: Sequence[Trial]) -> list[Trial]:
 def _divisions(kernels: Kernels, progress: Progress) -> dict[int, ModuleOp]:
     """Networks that are divided into streams in different ways, by stream budget: the least peak (0), whole tensors, and some between."""
     streamed, whole = kernels.streamed(0), kernels.streamed(WHOLE)
-    least, most = (max(build_schedule(module).step_bounds, default=0) for module in (streamed, whole))
+    least, most = _least_peak(streamed), _least_peak(whole)
     found = {_division(streamed): (0, streamed)}
     for level in range(1, LEVELS):
         progress("streams", level, LEVELS)
@@ -144,6 +179,10 @@ def _divisions(kernels: Kernels, progress: Progress) -> dict[int, ModuleOp]:
     return dict(found.values())
 
 
-def _division(module: ModuleOp) -> tuple[int, ...]:
-    """How many calls each step has."""
-    return tuple(len(step.calls) for step in steps_of(module))
+def _macs(module: ModuleOp) -> int:
+    return sum(int(call.macs.value.data) for step in steps_of(module) for call in step.calls)
+
+
+def _division(module: ModuleOp) -> tuple[tuple[int, int], ...]:
+    """How many calls each step has, and how many strips they belong to."""
+    return tuple((len(step.calls), 1 if (part := step.calls[0].part) is None else part.parts.data) for step in steps_of(module))

@@ -23,7 +23,7 @@ from tinyc.ir.mcu import AGAIN, RECOMPUTED, BufferOp, CallOp, StreamOp, buffer_o
 from tinyc.ir.nn_base import NNOp, tensor_of
 from tinyc.ir.nn_shape import ConstantOp, ReshapeOp
 from tinyc.ir.schedule import steps_of
-from tinyc.ir.tensor_type import NUMPY_TYPES
+from tinyc.ir.tensor_type import NUMPY_TYPES, Tensor
 from tinyc.memory.stream import Event, Read
 from tinyc.numerics.profile import Profile
 
@@ -72,7 +72,7 @@ def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
         raise PassError(f"the schedule was not made of this graph: it has {len(inputs)} inputs, the graph has {len(block.args)}")
     buffers: dict[SSAValue, BufferOp] = {argument: inputs[index] for index, argument in enumerate(block.args)}
     every = [call for step in steps_of(schedule) for call in step.calls]
-    calls = [call for call in every if not buffer_of(call.output).again]
+    calls = [call for call in every if not call.repeats]
     ops: dict[CallOp, tuple[NNOp, ...]] = {}
     # The op of each call and, behind it, those that its kernel computes as well.
     places = [(call, name) for call in calls for name in call.ops]
@@ -95,8 +95,12 @@ def _meaning(graph: ModuleOp, schedule: ModuleOp) -> _Meaning:
         raise PassError(f"the schedule was not made of this graph, which has no {surplus.op.data} {surplus.layer.data}")
     marked = {op.attributes[RECOMPUTED]: op for op in schedule.ops if isinstance(op, BufferOp) and RECOMPUTED in op.attributes}
     originals = {op: marked[op.attributes[AGAIN]] for op in schedule.ops if isinstance(op, BufferOp) and op.again}
-    first = {buffer_of(call.output): op for call, op in ops.items()}
-    ops |= {call: first[originals[buffer_of(call.output)]] for call in every if buffer_of(call.output).again}
+    # What works in place follows in the same buffer.
+    first: dict[BufferOp, tuple[NNOp, ...]] = {}
+    for call, computed in ops.items():
+        first.setdefault(buffer_of(call.output), computed)
+    repeated = [(call, buffer_of(call.output)) for call in every if call.repeats]
+    ops |= {call: first[originals.get(buffer, buffer)] for call, buffer in repeated}
     return _Meaning(ops, buffers, tuple(block.args), results, originals)
 
 
@@ -243,7 +247,7 @@ class _Run:
                     arrays.append(known[value])
                 else:
                     buffer = read[self.meaning.buffers[value]]
-                    packed = _packed(buffer, operands[buffer], tensor.size_bytes)
+                    packed = _packed(buffer, operands[buffer], tensor)
                     arrays.append(packed.view(NUMPY_TYPES[tensor.element]).reshape(tensor.shape))
             known[op.results[0]] = evaluate_op(op, arrays, self.profile)
         return _spread(buffer_of(call.output), _bytes_of(known[ops[-1].results[0]]))
@@ -259,16 +263,23 @@ def _bytes_of(array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _packed(buffer: BufferOp, values: Array, size: int) -> Array:
-    """The `size` bytes of a tensor in a buffer whose rows may be longer than its own."""
+def _packed(buffer: BufferOp, values: Array, tensor: Tensor) -> Array:
+    """The bytes of a tensor in a buffer whose rows may be longer than its own, or hold some of its columns; others are garbage."""
     rows = int(buffer.rows.value.data)
-    return np.ascontiguousarray(values.reshape(rows, -1)[:, : size // rows]).reshape(-1)
+    packed = np.full((rows, tensor.size_bytes // rows), _GARBAGE, np.uint8)
+    first, size = buffer.strip or (0, packed.shape[1])
+    packed[:, first : first + size] = values.reshape(rows, -1)[:, :size]
+    return packed.reshape(-1)
 
 
 def _spread(buffer: BufferOp, values: Array) -> Array:
-    """Bytes of a tensor in rows as long as those of `buffer`: a ring that only kernels of one stream see may have a layout of its own, such
-    as int16 planes with borders. Its rows hold the same numbers, which stand here as in the tensor, and take as much room."""
+    """Bytes of a tensor, or of those of its columns that are there, in rows as long as those of `buffer`.
+
+    A ring that only kernels of one stream see may have a layout of its own, such as int16 planes with borders. Its rows hold the same
+    numbers, which stand here as in the tensor, and take as much room.
+    """
     rows, row_bytes = int(buffer.rows.value.data), int(buffer.row_bytes.value.data)
     spread = np.full((rows, row_bytes), _GARBAGE, np.uint8)
-    spread[:, : values.size // rows] = values.reshape(rows, -1)
+    first, size = buffer.strip or (0, values.size // rows)
+    spread[:, :size] = values.reshape(rows, -1)[:, first : first + size]
     return spread.reshape(-1)

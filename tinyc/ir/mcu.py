@@ -6,208 +6,79 @@ row by row: the last call pulls the rows that it needs from the calls before it,
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, IntegerAttr, StringAttr, UnitAttr, i64
-from xdsl.ir import Block, Dialect, OpResult, ParametrizedAttribute, Region, SSAValue, TypeAttribute
+from xdsl.dialects.builtin import ArrayAttr, IntAttr, IntegerAttr, StringAttr, UnitAttr
+from xdsl.ir import Block, Dialect, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
     ParsePropInAttrDict,
-    irdl_attr_definition,
     irdl_op_definition,
     operand_def,
     opt_operand_def,
     opt_prop_def,
     prop_def,
     region_def,
-    result_def,
     traits_def,
     var_operand_def,
 )
 from xdsl.traits import NoTerminator
-from xdsl.utils.exceptions import VerifyException
 
-from tinyc.ir.dense import DenseAttr
+from tinyc.ir.mcu_data import (
+    AGAIN,
+    BUFFER,
+    BUFFER_KINDS,
+    COUNTER_BYTES,
+    RECOMPUTED,
+    STRIP,
+    TABLE,
+    BufferOp,
+    BufferType,
+    ColumnsOp,
+    KernelAttr,
+    PartAttr,
+    RowAccessAttr,
+    TableOp,
+    TableType,
+    ViewOp,
+    buffer_of,
+    columns_of,
+    number,
+    row_shape,
+)
 from tinyc.ir.nn_base import require
-from tinyc.ir.tensor_type import TensorType
 from tinyc.memory.row_access import RowAccess
-from tinyc.memory.stream import StreamCall, StreamInput, Trace, replay
+from tinyc.memory.stream import MOST_ROWS, StreamCall, StreamInput, Trace, replay
 
-BUFFER_KINDS = ("input", "input_ring", "output", "tensor", "ring", "scratch", "accumulator", "counters", "state")
-"""What a buffer is for. An input or output of the network that is also something else is `input` or `output`.
-
-An `input_ring` holds some rows of an input that the caller pushes one by one into the first step; `state` and `counters` are what the
-network remembers between two pushes: how many rows it was given, and how far each call of that step has come.
-"""
-COUNTER_BYTES = 4
-RECOMPUTED, AGAIN = "recomputed", "again"
-"""Attributes of buffers, with equal numbers: one that is not kept for its last reader, and one into which its rows are computed again."""
 CALL_FORMS = ("row", "reduction", "tensor", "in_place")
-
-
-@irdl_attr_definition
-class BufferType(ParametrizedAttribute, TypeAttribute):
-    """A region of the arena, whole or as seen through a view."""
-
-    name = "mcu.region"
-
-
-@irdl_attr_definition
-class TableType(ParametrizedAttribute, TypeAttribute):
-    """Read-only data in flash."""
-
-    name = "mcu.data"
-
-
-BUFFER, TABLE = BufferType(), TableType()
-
-
-@irdl_attr_definition
-class KernelAttr(ParametrizedAttribute):
-    """Which specialised C body a call runs: name of a kernel spec class and its fields. The backend reads it; the IR only carries it."""
-
-    name = "mcu.kernel"
-    spec: StringAttr
-    fields: DictionaryAttr
-
-
-@irdl_attr_definition
-class RowAccessAttr(ParametrizedAttribute):
-    """`#mcu.rows<window, stride, dilation, pad, divisor>`: input rows of an output row, see memory.row_access."""
-
-    name = "mcu.rows"
-    window: IntAttr
-    stride: IntAttr
-    dilation: IntAttr
-    pad: IntAttr
-    divisor: IntAttr
-
-    @staticmethod
-    def of(access: RowAccess) -> RowAccessAttr:
-        """The attribute for `access`."""
-        fields = (access.window, access.stride, access.dilation, access.pad, access.divisor)
-        return RowAccessAttr(*(IntAttr(field) for field in fields))
-
-    @property
-    def access(self) -> RowAccess:
-        """The plain data."""
-        return RowAccess(self.window.data, self.stride.data, self.dilation.data, self.pad.data, self.divisor.data)
-
-
-def number(value: int) -> IntegerAttr:
-    """An integer property."""
-    return IntegerAttr(value, i64)
-
-
-@irdl_op_definition
-class BufferOp(IRDLOperation):
-    """`slots` rows of `row_bytes` bytes at `offset` of the arena, holding row r of `rows` in slot r % slots. With several arenas, `bank`
-    says in which RAM bank the arena is."""
-
-    name = "mcu.buffer"
-    result = result_def(BUFFER)
-    kind = prop_def(StringAttr)
-    layer = prop_def(StringAttr)
-    rows = prop_def(IntegerAttr)
-    row_bytes = prop_def(IntegerAttr)
-    slots = prop_def(IntegerAttr)
-    alignment = prop_def(IntegerAttr)
-    offset = opt_prop_def(IntegerAttr)
-    bank = opt_prop_def(StringAttr)
-    tensor = opt_prop_def(TensorType)
-    irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = "attr-dict"
-
-    @staticmethod
-    def make(kind: str, layer: str, rows: int, row_bytes: int, tensor: TensorType | None = None, alignment: int = 4) -> BufferOp:
-        """A buffer that holds all its rows and has no place yet."""
-        properties = {"kind": StringAttr(kind), "layer": StringAttr(layer), "rows": number(rows), "row_bytes": number(row_bytes)}
-        properties.update(slots=number(rows), alignment=number(alignment))
-        return BufferOp.create(properties=properties | ({"tensor": tensor} if tensor else {}), result_types=[BUFFER])
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that the buffer takes in the arena."""
-        return self.slots.value.data * self.row_bytes.value.data
-
-    @property
-    def again(self) -> bool:
-        """Whether what it holds was computed before, and not kept."""
-        return AGAIN in self.attributes
-
-    def supply(self, ids: Mapping[BufferOp, int]) -> StreamCall:
-        """The caller who supplies the rows of this input, as a call that reads nothing; buffers by number."""
-        return StreamCall((), ids[self], int(self.rows.value.data), int(self.row_bytes.value.data))
-
-    @property
-    def start(self) -> int:
-        """Offset in the arena. Raises VerifyException before memory is planned."""
-        if self.offset is None:
-            raise VerifyException(f"buffer {self.layer.data} has no offset yet; run plan-memory first")
-        return int(self.offset.value.data)
-
-    @property
-    def bank_name(self) -> str:
-        """The RAM bank of its arena; empty where there is one arena, which lies where the user wants it."""
-        return "" if self.bank is None else str(self.bank.data)
-
-    def verify_(self) -> None:
-        require(self.kind.data in BUFFER_KINDS, f"kind must be one of {', '.join(BUFFER_KINDS)}, got {self.kind.data}")
-        require(self.rows.value.data >= 1 and self.row_bytes.value.data >= 1, "rows and row_bytes must be positive")
-        require(1 <= self.slots.value.data <= self.rows.value.data, f"slots must be between 1 and {self.rows.value.data} rows")
-        require(self.alignment.value.data in (1, 2, 4, 8, 16, 32), "alignment must be a power of two up to 32")
-        if self.offset is not None:
-            require(self.start >= 0 and self.start % self.alignment.value.data == 0, f"offset {self.start} is negative or not aligned")
-
-
-@irdl_op_definition
-class ViewOp(IRDLOperation):
-    """The bytes of a whole buffer, divided into other rows: what a reshape leaves behind."""
-
-    name = "mcu.view"
-    source = operand_def(BUFFER)
-    result = result_def(BUFFER)
-    rows = prop_def(IntegerAttr)
-    row_bytes = prop_def(IntegerAttr)
-    irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = "$source attr-dict"
-
-    @staticmethod
-    def make(source: SSAValue, rows: int, row_bytes: int) -> ViewOp:
-        """`source` as `rows` rows of `row_bytes` bytes."""
-        return ViewOp.create(operands=[source], properties={"rows": number(rows), "row_bytes": number(row_bytes)}, result_types=[BUFFER])
-
-    def verify_(self) -> None:
-        buffer = buffer_of(self.source)
-        require(self.rows.value.data >= 1 and self.row_bytes.value.data >= 1, "rows and row_bytes must be positive")
-        require(self.rows.value.data * self.row_bytes.value.data == buffer.size_bytes, "a view covers its buffer exactly")
-        require(buffer.slots == buffer.rows, "a ring has no views")
-
-
-@irdl_op_definition
-class TableOp(IRDLOperation):
-    """A constant array of C type `c_type`; a struct's fields are separate arrays in `fields`, in order."""
-
-    name = "mcu.table"
-    result = result_def(TABLE)
-    suffix = prop_def(StringAttr)
-    c_type = prop_def(StringAttr)
-    fields = prop_def(ArrayAttr[DenseAttr])
-    irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = "attr-dict"
-
-    def verify_(self) -> None:
-        # Both become parts of C text, and IR text can come from anywhere.
-        require(re.fullmatch(r"[a-z][a-z0-9_]*", self.suffix.data) is not None, "suffix must be a lower-case C identifier")
-        require(re.fullmatch(r"[a-z][a-z0-9_]*", self.c_type.data) is not None, "c_type must be the name of a C type")
-        require(len(self.fields) >= 1, "a table needs at least one field")
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes in flash (fields have the same number of entries and no padding between them)."""
-        return sum(field.array.nbytes for field in self.fields.data)
+__all__ = [
+    "AGAIN",
+    "BUFFER",
+    "BUFFER_KINDS",
+    "CALL_FORMS",
+    "COUNTER_BYTES",
+    "MCU",
+    "RECOMPUTED",
+    "STRIP",
+    "TABLE",
+    "BufferOp",
+    "BufferType",
+    "CallOp",
+    "ColumnsOp",
+    "KernelAttr",
+    "PartAttr",
+    "RowAccessAttr",
+    "StreamOp",
+    "TableOp",
+    "TableType",
+    "ViewOp",
+    "buffer_of",
+    "calls_with",
+    "columns_of",
+    "number",
+    "row_shape",
+]
 
 
 @irdl_op_definition
@@ -233,6 +104,7 @@ class CallOp(IRDLOperation):
     macs = prop_def(IntegerAttr)
     exactly = opt_prop_def(UnitAttr)
     fused = opt_prop_def(ArrayAttr[StringAttr])
+    part = opt_prop_def(PartAttr)
     irdl_options = (ParsePropInAttrDict(), AttrSizedOperandSegments(as_property=True))
     assembly_format = "$inputs `to` $output (`tables` `(` $tables^ `)`)? (`scratch` $scratch^)? (`accumulator` $accumulator^)? attr-dict"
 
@@ -269,15 +141,32 @@ class CallOp(IRDLOperation):
             # A window of 0 rows stands for an operand that is needed whole, such as a broadcast one.
             used = access if access is None or access.window > 0 else None
             in_place = position in self.in_place_inputs()
-            inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, in_place, in_place and self.exactly is not None))
+            exactly = in_place and self.exactly is not None
+            inputs.append(StreamInput(ids[buffer_of(value)], rows, row_bytes, used, in_place, exactly, columns_of(value)))
         rows, row_bytes = row_shape(self.output)
         if self.form.data in ("tensor", "in_place"):
             rows, row_bytes = 1, rows * row_bytes
-        return StreamCall(tuple(inputs), ids[buffer_of(self.output)], rows, row_bytes, self.form.data == "reduction")
+        output = ids[buffer_of(self.output)]
+        return StreamCall(tuple(inputs), output, rows, row_bytes, self.form.data == "reduction", columns_of(self.output))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an earlier call computes the same op: into a buffer that is not kept, or other columns of it."""
+        return buffer_of(self.output).again or (self.part is not None and self.part.number.data > 0)
+
+    @property
+    def again_macs(self) -> int:
+        """Multiply-adds that were executed before."""
+        if self.part is not None:
+            return int(self.part.again.data)
+        return int(self.macs.value.data) if buffer_of(self.output).again else 0
 
     def verify_(self) -> None:
         require(self.form.data in CALL_FORMS, f"form must be one of {', '.join(CALL_FORMS)}, got {self.form.data}")
         require(self.fused is None or len(self.fused) == 2, "fused holds the layer and the op of one other op")
+        if any(columns_of(value) is not None for value in (*self.inputs, self.output)):
+            require(self.form.data == "row", f"a call of form {self.form.data} takes whole rows")
+            require(row_shape(self.output)[0] <= MOST_ROWS, f"a call that takes columns has at most {MOST_ROWS} rows")
         if self.form.data == "row":
             require(len(self.accesses) == len(self.inputs), "a row call needs one row access per input")
         if self.form.data in ("reduction", "in_place"):
@@ -343,9 +232,9 @@ class StreamOp(IRDLOperation):
             require(whole or buffer in inner, f"{buffer.layer.data} is a ring of {buffer.slots.value.data} rows outside its stream")
         if all(buffer.slots == buffer.rows for buffer in buffers):
             return
-        slots = self.trace({buffer: number for number, buffer in enumerate(buffers)}).slots
-        for number, buffer in enumerate(buffers):
-            found, wanted = int(buffer.slots.value.data), slots.get(number, 1)
+        slots = self.trace({buffer: index for index, buffer in enumerate(buffers)}).slots
+        for index, buffer in enumerate(buffers):
+            found, wanted = int(buffer.slots.value.data), slots.get(index, 1)
             readers = [call.layer.data for call in self.calls if buffer in map(buffer_of, call.inputs)]
             problem = f"{', '.join(readers)} would read rows of {buffer.layer.data} that were written over"
             require(found >= wanted, f"{problem}: its ring has {found} rows and needs {wanted}")
@@ -384,6 +273,7 @@ class StreamOp(IRDLOperation):
         if len(operations) > 1:
             require(all(call.form.data in ("row", "reduction") for call in self.calls), "a stream of several calls works by rows")
         produced = [buffer_of(call.output) for call in self.calls]
+        require(len(set(produced)) == len(produced), "two calls of a stream write the same buffer")
         for index, call in enumerate(self.calls):
             for value in call.inputs:
                 buffer = buffer_of(value)
@@ -392,26 +282,41 @@ class StreamOp(IRDLOperation):
                     f"{call.layer.data} reads a buffer that a later call computes",
                 )
         for buffer in produced[:-1]:
-            users = {use.operation.parent_op() for use in buffer.result.uses if isinstance(use.operation, CallOp)}
+            users = {call.parent_op() for call in calls_with(buffer)}
             require(users <= {self}, f"the inner buffer {buffer.layer.data} of a stream is used outside it")
+        whole = all(columns_of(call.output) is None for call in self.calls[:-1])
+        require(whole, "only the last call of a stream writes columns of a tensor")
+        if columns_of(self.calls[-1].output) is not None:
+            _verify_columns(produced[-1])
         self._verify_pushed()
         self._verify_rings()
 
 
-def buffer_of(value: SSAValue) -> BufferOp:
-    """The buffer behind `value`, through views."""
-    while isinstance(value, OpResult) and isinstance(value.op, ViewOp):
-        value = value.op.source
-    if not (isinstance(value, OpResult) and isinstance(value.op, BufferOp)):
-        raise VerifyException("expected the result of mcu.buffer or mcu.view")
-    return value.op
+def calls_with(buffer: BufferOp) -> Iterator[CallOp]:
+    """The calls that read or write `buffer`, through views or not; some more than once."""
+    queue: list[SSAValue] = [buffer.result]
+    while queue:
+        for use in queue.pop().uses:
+            if isinstance(use.operation, CallOp):
+                yield use.operation
+            elif isinstance(use.operation, (ViewOp, ColumnsOp)):
+                queue.append(use.operation.result)
 
 
-def row_shape(value: SSAValue) -> tuple[int, int]:
-    """(rows, bytes per row) of a buffer as `value` sees it."""
-    if isinstance(value, OpResult) and isinstance(value.op, (ViewOp, BufferOp)):
-        return int(value.op.rows.value.data), int(value.op.row_bytes.value.data)
-    raise VerifyException("expected the result of mcu.buffer or mcu.view")
+def _verify_columns(buffer: BufferOp) -> None:
+    """The calls that write some columns of `buffer` write all of them together, and none twice."""
+    written = []
+    for use in buffer.result.uses:
+        if isinstance(use.operation, ColumnsOp):
+            view = use.operation
+            written += [view for call in calls_with(buffer) if call.output is view.result]
+    whole = any(call.output is buffer.result and call.form.data != "in_place" for call in calls_with(buffer))
+    require(not whole, f"{buffer.layer.data} is written whole and in columns")
+    end = 0
+    for view in sorted(written, key=lambda view: view.start):
+        require(view.start == end, f"columns of {buffer.layer.data} are written twice or not at all")
+        end = view.start + int(view.row_bytes.value.data)
+    require(end == buffer.row_bytes.value.data, f"the last columns of {buffer.layer.data} are not written")
 
 
-MCU = Dialect("mcu", [BufferOp, CallOp, StreamOp, TableOp, ViewOp], [BufferType, KernelAttr, RowAccessAttr, TableType])
+MCU = Dialect("mcu", [BufferOp, CallOp, ColumnsOp, StreamOp, TableOp, ViewOp], [BufferType, KernelAttr, PartAttr, RowAccessAttr, TableType])

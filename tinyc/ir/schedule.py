@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
 
-from tinyc.ir.mcu import BufferOp, StreamOp, ViewOp, buffer_of
+from tinyc.ir.mcu import BufferOp, StreamOp, ViewOp, buffer_of, calls_with, columns_of
 from tinyc.memory.placement import Buffer, Overlap
-from tinyc.memory.stream import may_coincide, mirrored, safe_gap, worst_moment
+from tinyc.memory.stream import extent, joined, may_coincide, mirrored, safe_gap, worst_moment
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def build_schedule(module: ModuleOp) -> Schedule:
     ids = {buffer: index for index, buffer in enumerate(buffers)}
     touched = [[ids[buffer] for buffer in buffers_of_step(step)] for step in steps]
     lives = _lives(buffers, touched)
-    overlaps: list[Overlap] = []
+    overlaps = _overlaps_of_strips(steps, ids, lives)
+    shared = [(overlap, _shared_bytes(overlap, lives)) for overlap in overlaps]
     moments: list[Mapping[int, int]] = []
     for number, step in enumerate(steps):
         live = {index for index, life in enumerate(lives) if life.first <= number <= life.last}
@@ -71,7 +72,11 @@ def build_schedule(module: ModuleOp) -> Schedule:
             if lives[index].last == number and lives[index].first < number and index != result and buffers[index].kind.data != "output"
         }
         if not dying or lives[result].first != number:
-            moments.append({index: lives[index].size for index in sorted(live)})
+            held = {index: lives[index].size for index in sorted(live)}
+            for overlap, size in shared:
+                if overlap.result in live and overlap.source in live:
+                    held[overlap.result] = max(0, held[overlap.result] - size)
+            moments.append(held)
             continue
         trace = step.trace(ids)
         if step.backwards is not None:
@@ -85,6 +90,40 @@ def build_schedule(module: ModuleOp) -> Schedule:
         moments.append({**fixed, **worst_moment(trace, dying, result)})
     bounds = tuple(sum(moment.values()) for moment in moments)
     return Schedule(steps, buffers, lives, tuple(overlaps), bounds, tuple(moments))
+
+
+def _overlaps_of_strips(steps: Sequence[StreamOp], ids: Mapping[BufferOp, int], lives: Sequence[Buffer]) -> list[Overlap]:
+    """What may overlap a result that several steps write, each some of its columns: an input that dies in one of them but the first.
+
+    The events of all steps from the first of them on, one after the other, tell how far.
+    """
+    outputs = [ids[buffer_of(step.calls[-1].output)] for step in steps]
+    in_strips: dict[int, list[int]] = {}
+    for number, (step, index) in enumerate(zip(steps, outputs, strict=True)):
+        if columns_of(step.calls[-1].output) is not None:
+            in_strips.setdefault(index, []).append(number)
+    kept = {index for buffer, index in ids.items() if buffer.kind.data == "output"}
+    found = []
+    for result, writers in in_strips.items():
+        first, last = writers[0], writers[-1]
+        part = steps[first : last + 1]
+        for source in sorted({ids[buffer_of(value)] for step in part for call in step.calls for value in call.inputs} - kept - {result}):
+            life = lives[source]
+            if life.first < lives[result].first and first < life.last <= last and source not in outputs[first : last + 1]:
+                trace = joined(step.trace(ids) for step in steps[first : life.last + 1])
+                found.append(Overlap(result, source, safe_gap(trace, source, result)))
+    return found
+
+
+def _shared_bytes(overlap: Overlap, lives: Sequence[Buffer]) -> int:
+    """Bytes that the two buffers have in common at most."""
+    source, result = lives[overlap.source].size, lives[overlap.result].size
+    return source + result - extent(source, result, overlap.gap)
+
+
+def written_in_strips(buffer: BufferOp) -> bool:
+    """Whether several calls each write some columns of `buffer`."""
+    return any(buffer_of(call.output) is buffer and columns_of(call.output) is not None for call in calls_with(buffer))
 
 
 def _lives(buffers: Sequence[BufferOp], touched: Sequence[Sequence[int]]) -> tuple[Buffer, ...]:

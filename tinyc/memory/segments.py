@@ -7,10 +7,10 @@ because streaming has a price in instructions (cf. msf-CNN, NeurIPS 2025, for th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, may_coincide, mirrored, replay, rows_of, safe_gap
+from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, extent, may_coincide, mirrored, replay, rows_of, safe_gap
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class Segment:
     price: int
     forwards_bytes: int = -1
     """The peak where rows are computed from the first to the last; more than `peak_bytes` where the other direction is better."""
+    parts: int = 1
+    """Vertical strips in which the calls run, one after the other."""
+    again: int = 0
+    """Multiply-adds that are executed once more for that."""
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """What counts among segments that need little enough memory: what is computed twice, then what is streamed."""
+        return self.again, self.price
 
     @property
     def backwards(self) -> bool:
@@ -52,10 +61,17 @@ class Segment:
         return self.forwards_bytes > self.peak_bytes
 
 
-def _extent(source: int, result: int, gap: int) -> int:
-    """Bytes that a source and a result need together when the result starts `gap` bytes before the source, or later where it may."""
-    distance = max(gap, 0)
-    return min(source + result, max(source + distance, result))
+@dataclass(frozen=True)
+class InStrips:
+    """A step in `parts` vertical strips: bytes of rings and scratch in the widest of them, and the multiply-adds that are done again."""
+
+    parts: int
+    own_bytes: int
+    again: int
+
+
+Strips = Callable[[int, int, Mapping[int, int]], Iterable[InStrips]]
+"""Ways to run calls [begin, end), whose rings have so many rows (by buffer), in strips."""
 
 
 def segment(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], begin: int, end: int) -> Segment | None:
@@ -80,17 +96,34 @@ def segment(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], begi
     total = sum(buffers[buffer].size for buffer in dying)
     size = buffers[result].size if result not in inputs else 0
     sizes = {buffer: buffers[buffer].size for buffer in (*inputs, result)}
+    if buffers[result].first < begin:
+        # Strips of an earlier step are part of the result already.
+        dying = []
     both_ways = []
     for events in filter(None, (trace, _backwards(part, sizes))):
         least = total + size
         for buffer in dying if size else ():
             gap = 0 if may_coincide(events, buffer, result) else safe_gap(events, buffer, result)
-            extent = _extent(sizes[buffer], size, gap)
-            least = min(least, total - sizes[buffer] + extent)
+            least = min(least, total - sizes[buffer] + extent(sizes[buffer], size, gap))
         both_ways.append(staying + least + own)
     rows = [entry.call for entry in part if not entry.supplied]
     price = sum(call.output_rows * call.output_row_bytes for call in rows) if len(part) > 1 else 0
     return Segment(begin, end, min(both_ways), price, both_ways[0])
+
+
+def segments_in_strips(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], whole: Segment, strips: Strips) -> Iterator[Segment]:
+    """`whole`, a step of several calls, in vertical strips, where that could need less. The result then overlaps nothing that is read."""
+    part = calls[whole.begin : whole.end]
+    inner = {entry.call.output for entry in part[:-1]}
+    live = (index for index, buffer in enumerate(buffers) if buffer.first < whole.end and buffer.last >= whole.begin)
+    kept = sum(buffers[index].size for index in live if index not in inner)
+    if kept >= whole.peak_bytes or any(entry.supplied or not entry.streamable or entry.call.reduces for entry in part):
+        return
+    slots = replay([entry.call for entry in part]).slots
+    for found in strips(whole.begin, whole.end, slots):
+        peak = kept + found.own_bytes
+        if peak < whole.peak_bytes:
+            yield replace(whole, peak_bytes=peak, forwards_bytes=peak, parts=found.parts, again=found.again)
 
 
 def _backwards(part: Sequence[SegmentCall], sizes: Mapping[int, int]) -> Trace | None:
@@ -110,8 +143,10 @@ MOST_STREAMED_ROWS = 300_000
 """Rows of candidate streams that are replayed, some seconds; mcunetv2_large has 36,000 in all."""
 
 
-def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int, budget: int = 0) -> list[Segment]:
-    """The segmentation with the least price among those whose peak is at most `budget` bytes, or the least there is if that is more.
+def choose_segments(
+    calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int, budget: int = 0, strips: Strips | None = None
+) -> list[Segment]:
+    """The segmentation with the least cost among those whose peak is at most `budget` bytes, or the least there is if that is more.
 
     `longest` bounds the calls of one stream, MOST_ROWS its rows and MOST_STREAMED_ROWS the time: what comes after is not streamed. The
     supply of an input, which can only be the first of `calls`, does not count as a call. Raises ValueError where the calls that read a
@@ -132,6 +167,8 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
             found = segment(calls, buffers, begin, end)
             if found is not None:
                 edges[end].append(found)
+            if found is not None and end > begin + 1 and strips is not None:
+                edges[end] += segments_in_strips(calls, buffers, found, strips)
     bottleneck: list[int | None] = [0] + [None] * count
     for end in range(1, count + 1):
         known = [(before, edge.peak_bytes) for edge in edges[end] if (before := bottleneck[edge.begin]) is not None]
@@ -140,16 +177,16 @@ def choose_segments(calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffe
     if least is None:
         raise ValueError("the calls that read the supplied input cannot run as one stream")
     limit = max(least, budget)
-    price: list[int | None] = [0] + [None] * count
+    cost: list[tuple[int, int] | None] = [(0, 0)] + [None] * count
     via: list[Segment | None] = [None] * (count + 1)
     for end in range(1, count + 1):
         for edge in edges[end]:
-            before = price[edge.begin]
-            if edge.peak_bytes > limit or before is None:
+            so_far = cost[edge.begin]
+            if edge.peak_bytes > limit or so_far is None:
                 continue
-            cheapest = price[end]
-            if cheapest is None or before + edge.price <= cheapest:
-                price[end], via[end] = before + edge.price, edge
+            total, cheapest = (so_far[0] + edge.cost[0], so_far[1] + edge.cost[1]), cost[end]
+            if cheapest is None or total <= cheapest:
+                cost[end], via[end] = total, edge
     path = []
     position = count
     while position:

@@ -7,11 +7,19 @@ alone may also go backwards, from its last row to its first; its mirror image th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tinyc.memory.row_access import RowAccess
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A part of each row of a buffer: it begins at byte `first` of the row, and rows begin `pitch` bytes apart."""
+
+    first: int
+    pitch: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,15 @@ class StreamInput:
     """Whether the result may be written over exactly the bytes that the same call reads."""
     exactly: bool = False
     """Whether it may be written over no others of the same row, as its elements are not computed from left to right."""
+    columns: Columns | None = None
+    """Where its rows are a part of those of the buffer."""
+
+    def reads(self, first: int, end: int) -> tuple[Read, ...]:
+        """What reading rows [first, end) means: neighbouring rows at once, parts of rows one by one."""
+        if self.columns is None:
+            return (Read(self.buffer, first * self.row_bytes, end * self.row_bytes, self.in_place, self.exactly),) if first < end else ()
+        starts = [row * self.columns.pitch + self.columns.first for row in range(first, end)]
+        return tuple(Read(self.buffer, start, start + self.row_bytes, self.in_place, self.exactly) for start in starts)
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,18 @@ class StreamCall:
     output_rows: int
     output_row_bytes: int
     reduces: bool = False
+    columns: Columns | None = None
+    """Where its rows are a part of those of the output buffer."""
+
+    @property
+    def output_pitch(self) -> int:
+        """Bytes between the starts of two rows of the output."""
+        return self.output_row_bytes if self.columns is None else self.columns.pitch
+
+    def place(self, row: int) -> tuple[int, int]:
+        """First byte of output row `row` in its buffer, and one past the last."""
+        first = row * self.output_pitch + (0 if self.columns is None else self.columns.first)
+        return first, first + self.output_row_bytes
 
 
 @dataclass(frozen=True)
@@ -97,16 +126,14 @@ class _Replay:
                 self._compute_row(index, call, self.done[index])
 
     def _compute_row(self, index: int, call: StreamCall, row: int) -> None:
-        reads = []
+        reads: list[Read] = []
         for source in call.inputs:
             access = source.access
             first, end = (0, source.rows) if access is None else (max(0, access.first(row)), min(source.rows, access.end(row)))
             if source.buffer in self.producer:
                 self.pull(self.producer[source.buffer], end)
-            if first < end:
-                reads.append(Read(source.buffer, first * source.row_bytes, end * source.row_bytes, source.in_place, source.exactly))
-        written = row * call.output_row_bytes
-        self.events.append(Event(index, tuple(reads), call.output, written, written + call.output_row_bytes))
+            reads += source.reads(first, end)
+        self.events.append(Event(index, tuple(reads), call.output, *call.place(row)))
         self._finish_row(index, call)
 
     def _reduce(self, index: int, call: StreamCall) -> None:
@@ -174,6 +201,11 @@ def _backwards(call: StreamCall) -> Trace:
     return Trace(replay([replace(call, inputs=inputs)]).events[::-1], {})
 
 
+def joined(traces: Iterable[Trace]) -> Trace:
+    """One step after the other, as far as their events go."""
+    return Trace(tuple(event for trace in traces for event in trace.events), {})
+
+
 def mirrored(trace: Trace, sizes: Mapping[int, int]) -> Trace:
     """What `trace` does in memory that is upside down: byte 0 of a buffer becomes its last one, `sizes` are those of the buffers.
 
@@ -230,6 +262,12 @@ def safe_gap(trace: Trace, source: int, result: int, coinciding: bool = False) -
     return UNCONSTRAINED if gap is None else gap
 
 
+def extent(source: int, result: int, gap: int) -> int:
+    """Bytes that a source and a result need together when the result starts `gap` bytes before the source, or later where it may."""
+    distance = max(gap, 0)
+    return min(source + result, max(source + distance, result))
+
+
 def worst_moment(trace: Trace, dying: Collection[int], result: int) -> Mapping[int, int]:
     """Bytes of each buffer of `dying` and of `result` (by id) that hold needed data at the moment of the step that needs the most.
 
@@ -238,16 +276,18 @@ def worst_moment(trace: Trace, dying: Collection[int], result: int) -> Mapping[i
     """
     unread: dict[int, list[tuple[int, int]]] = {buffer: [] for buffer in dying}
     most, worst = -1, dict.fromkeys((*dying, result), 0)
+    left = sum(event.write_end - event.write_first for event in trace.events if event.output == result)
     for event in reversed(trace.events):
         for read in event.reads:
             if read.buffer in unread and not read.in_place:
                 unread[read.buffer] = _with_range(unread[read.buffer], read.first, read.end)
-        written = event.write_end if event.output == result else 0
+        written = left if event.output == result else 0
         if event.output == result or event.reads:
             needed = {buffer: sum(end - first for first, end in ranges) for buffer, ranges in unread.items()}
             total = written + sum(needed.values())
             if total > most:
                 most, worst = total, {**needed, result: written}
+        left -= event.write_end - event.write_first if event.output == result else 0
         for read in event.reads:
             if read.buffer in unread and read.in_place:
                 unread[read.buffer] = _with_range(unread[read.buffer], read.first, read.end)

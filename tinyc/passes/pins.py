@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from tinyc.errors import PassError, UsageError, printable
-from tinyc.ir.mcu import CallOp, buffer_of
+from tinyc.ir.mcu import CallOp
 from tinyc.ir.schedule import steps_of
 
 _ATTRIBUTE = "pins"
@@ -116,7 +116,7 @@ def layer_names(module: ModuleOp) -> dict[CallOp, str]:
     number = 1
     for call in (call for step in steps_of(module) for call in step.calls):
         name = layer_name(call.op.data, number)
-        if buffer_of(call.output).again:
+        if call.repeats:
             copies = sum(other.startswith(f"{name}_again") for other in names.values())
             names[call] = f"{name}_again" + (f"_{copies + 1}" if copies else "")
         else:

@@ -34,9 +34,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class RecomputeGates(ModulePass):
-    """Compute tensors twice that a squeeze-and-excite would keep, where that lowers the peak; `input` as for stream-rows."""
+    """Compute tensors twice that a squeeze-and-excite would keep, where that lowers a peak above `budget`; `input` as for stream-rows."""
 
     name = "recompute-gates"
+    budget: int = 0
     input: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
@@ -46,7 +47,7 @@ class RecomputeGates(ModulePass):
         found = gates(schedule, self.input)
         if not found:
             return
-        whole, least = self._streamed(op, []), max(self._streamed(op, found).step_bounds)
+        whole, least = self._streamed(op, []), max(self.budget, *self._streamed(op, found).step_bounds)
         # Where no step with the tensor needs more than the least peak, computing it again would buy nothing.
         kept = _lasting(schedule)
         tensors = [kept.index(buffer_of(schedule.steps[gate.chain[-1]].calls[0].output)) for gate in found]

@@ -38,6 +38,7 @@ PASSES: dict[str, PassEntry] = {
     "select-kernels": PassEntry("tinyc.backends.cortexm.select_kernels", "SelectKernels", "nn to mcu"),
     "fuse-residual": PassEntry("tinyc.backends.cortexm.fuse_residual", "FuseResidual", "mcu"),
     "recompute-gates": PassEntry("tinyc.passes.recompute_gates", "RecomputeGates", "mcu"),
+    "recompute-patches": PassEntry("tinyc.backends.cortexm.recompute_patches", "RecomputePatches", "mcu"),
     "stream-rows": PassEntry("tinyc.passes.stream_rows", "StreamRows", "mcu"),
     "depthwise-in-place": PassEntry("tinyc.backends.cortexm.depthwise_in_place", "DepthwiseInPlace", "mcu"),
     "merge-rows": PassEntry("tinyc.backends.cortexm.merge_rows", "MergeRows", "mcu"),

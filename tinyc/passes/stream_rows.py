@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
@@ -12,8 +12,8 @@ from xdsl.passes import ModulePass
 from tinyc.errors import PassError, UnsupportedError
 from tinyc.ir.edit import detach, erase
 from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, buffer_of, number
-from tinyc.ir.schedule import Schedule, build_schedule, views_of
-from tinyc.memory.segments import Segment, SegmentBuffer, SegmentCall, choose_segments
+from tinyc.ir.schedule import Schedule, build_schedule, views_of, written_in_strips
+from tinyc.memory.segments import InStrips, Segment, SegmentBuffer, SegmentCall, Strips, choose_segments
 from tinyc.passes.streamable_input import refuse_segments, streamable_input
 
 
@@ -38,7 +38,7 @@ class StreamRows(ModulePass):
         if not schedule.steps or (self.longest <= 1 and pushed is None):
             return
         ids = {buffer: index for index, buffer in enumerate(schedule.buffers)}
-        segments = _segments(schedule, pushed, ids, self.longest, self.budget)
+        segments = _segments(schedule, pushed, ids, self.longest, self.budget, None)
         if pushed is not None:
             pushed.properties["kind"] = StringAttr("input_ring")
         for segment in segments:
@@ -51,7 +51,19 @@ class StreamRows(ModulePass):
                 steps[0].properties["backwards"] = UnitAttr()
 
 
-def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp, int], longest: int, budget: int) -> list[Segment]:
+def choose_streams(schedule: Schedule, pushed_input: bool, longest: int, budget: int, strips: Strips) -> list[Segment]:
+    """The segments that stream-rows would choose if a stream could also run in the strips that `strips` knows of, by step.
+
+    Raises UnsupportedError where `pushed_input` is asked for and cannot be.
+    """
+    pushed = streamable_input(schedule) if pushed_input else None
+    ids = {buffer: index for index, buffer in enumerate(schedule.buffers)}
+    return _segments(schedule, pushed, ids, longest, budget, strips)
+
+
+def _segments(
+    schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp, int], longest: int, budget: int, strips: Strips | None
+) -> list[Segment]:
     """The chosen segments of the schedule's steps. Raises UnsupportedError where the calls that read `pushed` cannot be one stream."""
     # The caller who supplies the rows of the input stands before the first call.
     supply = [] if pushed is None else [SegmentCall(pushed.supply(ids), 0, 0, True, supplied=True)]
@@ -62,9 +74,14 @@ def _segments(schedule: Schedule, pushed: BufferOp | None, ids: Mapping[BufferOp
         last = len(schedule.steps) if buffer.kind.data == "output" else life.last
         # Scratch and accumulators are counted with their call.
         size = 0 if buffer.kind.data in ("scratch", "accumulator") else life.size
-        buffers.append(SegmentBuffer(size, life.first + shift, last + shift, bool(views_of(buffer))))
+        buffers.append(SegmentBuffer(size, life.first + shift, last + shift, bool(views_of(buffer)) or written_in_strips(buffer)))
+
+    def shifted(begin: int, end: int, slots: Mapping[int, int]) -> Iterable[InStrips]:
+        assert strips is not None
+        return strips(begin - shift, end - shift, slots)
+
     try:
-        found = choose_segments(calls, buffers, longest, budget)
+        found = choose_segments(calls, buffers, longest, budget, None if strips is None else shifted)
     except ValueError as error:
         assert pushed is not None
         raise UnsupportedError([refuse_segments(schedule, pushed, longest)]) from error

@@ -56,6 +56,12 @@ class CallReport:
     """Whether the result takes the input's place in the same buffer."""
     again: bool = False
     """Whether the same was computed before, and not kept for want of RAM."""
+    again_macs: int = 0
+    """Multiply-adds of it that were executed before."""
+    part: int = 0
+    """Which vertical strip of the result it computes, from 1; 0 where it computes all columns."""
+    parts: int = 1
+    """How many strips there are."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,7 @@ class MemoryReport:
     @property
     def recomputed_macs(self) -> int:
         """Multiply-adds of what is computed a second time."""
-        return sum(call.macs for layer in self.layers for call in layer.calls if call.again)
+        return sum(call.again_macs for layer in self.layers for call in layer.calls)
 
     @property
     def peak_layer(self) -> LayerReport:
@@ -221,6 +227,10 @@ class MemoryReport:
         for call in (call for layer in data["layers"] for call in layer["calls"]):
             if not call["again"]:
                 del call["again"]
+            if not call["again_macs"]:
+                del call["again_macs"]
+            if not call["part"]:
+                del call["part"], call["parts"]
         return data
 
 

@@ -59,11 +59,22 @@ def summary_lines(report: MemoryReport) -> list[str]:
 
 def _recomputed_text(report: MemoryReport) -> str:
     """How much is computed twice; empty where nothing is."""
-    names = [call.name for layer in report.layers for call in layer.calls if call.again]
-    if not names:
+    calls = [call for layer in report.layers for call in layer.calls]
+    kept = [call.name for call in calls if call.again]
+    strips = list(dict.fromkeys(call.name for call in calls if call.part))
+    if not kept and not strips:
         return ""
-    shown = ", ".join(printable(name, 40) for name in names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
-    return f", {report.recomputed_macs:,} of them for what is computed again instead of kept: {shown}"
+    ways = [f"for what is computed again instead of kept: {_names(kept)}"] if kept else []
+    if strips:
+        counts = sorted({call.parts for call in calls if call.part})
+        most = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+        ways.append(f"at the borders of {most} vertical strips: {_names(strips)}")
+    return f", {report.recomputed_macs:,} of them {', and '.join(ways)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(printable(name, 40) for name in names[:_NAMES]) + more
 
 
 def bank_lines(report: MemoryReport) -> list[str]:

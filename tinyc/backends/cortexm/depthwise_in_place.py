@@ -57,7 +57,7 @@ class DepthwiseInPlace(ModulePass):
                 continue
             source, result = buffer_of(call.inputs[0]), buffer_of(call.output)
             dies = renamed[source] == number and source.kind.data in ("tensor", "input")
-            free = dies and not views_of(source) and (source.kind.data, result.kind.data) != ("input", "output")
+            free = dies and call.part is None and not views_of(source) and (source.kind.data, result.kind.data) != ("input", "output")
             changed = in_place_spec(spec, call.row_accesses()[0], int(source.rows.value.data), int(result.rows.value.data))
             why_not = "the output has not the input's shape" if changed is None else "" if free else "the input is still needed"
             pin = pinned.get(call, "in_place")

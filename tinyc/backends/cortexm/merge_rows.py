@@ -18,7 +18,7 @@ from tinyc.backends.cortexm.calls import resize_scratch, scratch_of, set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.ir.edit import erase
-from tinyc.ir.mcu import CallOp, StreamOp, ViewOp, buffer_of, row_shape
+from tinyc.ir.mcu import CallOp, StreamOp, ViewOp, buffer_of, columns_of, row_shape
 from tinyc.ir.schedule import build_schedule
 from tinyc.passes.choices import recorder
 from tinyc.passes.pins import Pinned
@@ -118,6 +118,7 @@ def _mergeable(step: StreamOp) -> ConvSpec | None:
     if not isinstance(spec, ConvSpec) or not spec.direct:
         return None
     whole = all(buffer_of(value).slots == buffer_of(value).rows for value in (*call.inputs, call.output))
+    whole = whole and all(columns_of(value) is None for value in (*call.inputs, call.output))
     # A vertical stride leaves rows out.
     each_row = call.row_accesses()[0].stride == 1 and row_shape(call.inputs[0])[0] == row_shape(call.output)[0]
     return spec if whole and each_row and row_shape(call.output)[0] > 1 else None

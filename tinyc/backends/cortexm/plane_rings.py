@@ -110,7 +110,8 @@ def plane_rings(step: StreamOp) -> list[PlaneRing]:
         spec = decode_kernel(consumer.kernel)
         ring = buffer_of(consumer.inputs[0])
         producer = producers.get(ring)
-        if not isinstance(spec, DepthwiseSpec) or producer is None or len(list(ring.result.uses)) != 2:
+        alone = consumer.inputs[0] is ring.result and len(list(ring.result.uses)) == 2
+        if not isinstance(spec, DepthwiseSpec) or producer is None or not alone:
             continue
         filled = decode_kernel(producer.kernel)
         access = consumer.row_accesses()[0]

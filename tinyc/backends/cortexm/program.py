@@ -15,7 +15,7 @@ from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
 from tinyc.backends.cortexm.names import bank_field, comment_text
 from tinyc.errors import PassError
 from tinyc.ir.arenas import arenas_of
-from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, TableOp, buffer_of, row_shape
+from tinyc.ir.mcu import COUNTER_BYTES, BufferOp, CallOp, StreamOp, TableOp, buffer_of, columns_of, row_shape
 from tinyc.ir.schedule import steps_of
 from tinyc.memory.row_access import RowAccess
 
@@ -342,10 +342,12 @@ def _step_comment(step: StreamOp) -> str:
 
 def _rows_view(value: SSAValue, c_type: str, slot_bytes: int | None = None) -> RowsView:
     rows, row_bytes = row_shape(value)
-    pitch = row_bytes if slot_bytes is None else slot_bytes
+    columns = columns_of(value)
+    pitch = row_bytes if columns is None else columns.pitch
     buffer = buffer_of(value)
     slots = buffer.slots.value.data if buffer.slots != buffer.rows else rows
-    return RowsView(c_type, buffer.start, rows, int(slots), pitch, arena_pointer(buffer))
+    first = buffer.start + (0 if columns is None else columns.first)
+    return RowsView(c_type, first, rows, int(slots), pitch if slot_bytes is None else slot_bytes, arena_pointer(buffer))
 
 
 def _check_in_range(call: CallOp, access: RowAccess, rows: int) -> None:

@@ -22,7 +22,7 @@ type unless the spec's family says so.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Any, ClassVar
@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.statements import ordered
+from tinyc.memory.strips import Across, Range
 
 
 class Form(Enum):
@@ -107,6 +108,17 @@ class KernelSpec(ABC):
         """`Form.REDUCTION` only: bytes of the int32 accumulators that live from start to finish."""
         return 0
 
+    def across(self, width: int) -> Across | None:
+        """`Form.ROW` only: how the body goes over the columns of an image that has `width`; None where it cannot do some of them."""
+        return None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        """The body for these columns of an output with `width`, from rows that hold these columns of the inputs.
+
+        Both are what `memory.strips` makes of `across`. Raises ValueError where the body cannot do that.
+        """
+        raise ValueError(f"{self.family} computes all columns of a row or none")
+
     def shared_source(self, symbol: str) -> str:
         """C definition of a function `symbol` that `own_source` calls. Other specs may have it with the same text; it is emitted once."""
         return ""
@@ -118,6 +130,16 @@ class KernelSpec(ABC):
     @abstractmethod
     def source(self, symbol: str) -> str:
         """C definition of the body as `static` function(s) called `symbol` (for a reduction `symbol` + `_start`, `_row`, `_finish`)."""
+
+
+def narrowed_window(spec: Any, stride: int, columns: Range, inputs: tuple[Range | None, ...]) -> KernelSpec:
+    """`spec`, which slides a window over the columns of its first input, for some columns; see `KernelSpec.narrowed`."""
+    (first, end), source = columns, inputs[0]
+    assert source is not None
+    left = source[0] - (first * stride - spec.pad_left)
+    changed = replace(spec, input_width=source[1] - source[0], output_width=end - first, pad_left=left)
+    assert isinstance(changed, KernelSpec)
+    return changed
 
 
 @cache

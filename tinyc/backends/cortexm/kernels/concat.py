@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
+from tinyc.memory.row_access import EACH_ROW
+from tinyc.memory.strips import Across, Range
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class ConcatSpec(KernelSpec):
     @property
     def family(self) -> str:
         return "concat"
+
+    def across(self, width: int) -> Across | None:
+        whole = self.repeats == width and not any(self.constant)
+        return Across(width, ((width, EACH_ROW),) * len(self.runs)) if whole else None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        return replace(self, repeats=columns[1] - columns[0])
 
     @property
     def windows(self) -> tuple[int, ...]:

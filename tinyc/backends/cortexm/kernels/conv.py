@@ -17,11 +17,13 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
+from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, narrowed_window, render
 from tinyc.backends.cortexm.kernels.costs import ADDING, CONV
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
 from tinyc.backends.cortexm.kernels.residual import FusedAddition
 from tinyc.backends.cortexm.kernels.statements import CoreForm
+from tinyc.memory.row_access import EACH_ROW, RowAccess
+from tinyc.memory.strips import Across, Range
 from tinyc.numerics.requantize import ChannelRequantization
 
 _UNROLLED_AT_MOST = 16
@@ -119,6 +121,14 @@ class ConvSpec(KernelSpec):
     def family(self) -> str:
         stride = f"_s{self.stride_width}" if self.stride_width > 1 else ""
         return f"conv_{self.kernel_height}x{self.kernel_width}{stride}{'_add' if self.addition is not None else ''}"
+
+    def across(self, width: int) -> Across | None:
+        access = RowAccess(self.kernel_width, self.stride_width, self.dilation_width, self.pad_left)
+        added = () if self.addition is None else ((width, EACH_ROW),)
+        return Across(width, ((self.input_width, access), *added)) if self.output_width == width else None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        return narrowed_window(self, self.stride_width, columns, inputs)
 
     @property
     def takes_row(self) -> bool:

@@ -15,10 +15,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
+from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, narrowed_window, render
 from tinyc.backends.cortexm.kernels.depthwise_tile import Tile, WeightLayout, plan_tile, weight_layout
 from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
 from tinyc.backends.cortexm.kernels.statements import CoreForm
+from tinyc.memory.row_access import RowAccess
+from tinyc.memory.strips import Across, Range
 from tinyc.numerics.requantize import ChannelRequantization
 
 _TILE_OUTPUTS = 4
@@ -128,6 +130,13 @@ class _Depthwise(KernelSpec):
     def weight_rows(self) -> int:
         """Rows of weights that a line finds in scratch."""
         return self.kernel_height
+
+    def across(self, width: int) -> Across | None:
+        access = RowAccess(self.kernel_width, self.stride_width, self.dilation_width, self.pad_left)
+        return Across(width, ((self.input_width, access),)) if self.output_width == width else None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        return narrowed_window(self, self.stride_width, columns, inputs)
 
     def line(self, symbol: str) -> str:
         """C functions that unpack the weights of some kernel rows, and that compute one row of outputs of one channel."""

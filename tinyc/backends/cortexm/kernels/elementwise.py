@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table
+from tinyc.memory.row_access import EACH_ROW
+from tinyc.memory.strips import Across, Range
 
 
 class Broadcast(str, Enum):
@@ -46,6 +48,16 @@ class BinarySpec(KernelSpec):
     @property
     def windows(self) -> tuple[int, ...]:
         return (0,) if self.constant else (0, 0)
+
+    def across(self, width: int) -> Across | None:
+        if self.elements % width or (self.constant and self.broadcast is Broadcast.SAME):
+            # A table with a value for each element cannot be cut.
+            return None
+        second = (width, EACH_ROW) if self.broadcast is Broadcast.SAME else None
+        return Across(width, ((width, EACH_ROW),) if self.constant else ((width, EACH_ROW), second))
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        return replace(self, elements=self.elements // width * (columns[1] - columns[0]))
 
     @property
     def operand_elements(self) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, render
+from tinyc.memory.row_access import EACH_ROW
+from tinyc.memory.strips import Across, Range
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class LookupSpec(KernelSpec):
     @property
     def family(self) -> str:
         return "lookup"
+
+    def across(self, width: int) -> Across | None:
+        return Across(width, ((width, EACH_ROW),)) if self.elements % width == 0 else None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        return replace(self, elements=self.elements // width * (columns[1] - columns[0]))
 
     def source(self, symbol: str) -> str:
         return render("lookup.c.j2", symbol=symbol, spec=self)

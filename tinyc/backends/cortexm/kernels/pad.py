@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, render
+from tinyc.memory.row_access import RowAccess
+from tinyc.memory.strips import Across, Range
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class PadSpec(KernelSpec):
     @property
     def windows(self) -> tuple[int, ...]:
         return (1,)
+
+    def across(self, width: int) -> Across | None:
+        whole = self.left + self.width + self.right == width
+        return Across(width, ((self.width, RowAccess(pad=self.left)),)) if whole else None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        (source,) = inputs
+        assert source is not None
+        left = source[0] + self.left - columns[0]
+        kept = source[1] - source[0]
+        return replace(self, width=kept, left=left, right=columns[1] - columns[0] - left - kept)
 
     @property
     def output_channels(self) -> int:

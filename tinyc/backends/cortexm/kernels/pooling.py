@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tinyc.backends.cortexm.kernels.base import Form, KernelSpec
+from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, narrowed_window
+from tinyc.memory.row_access import EACH_ROW, RowAccess
+from tinyc.memory.strips import Across, Range
 
 _COUNTS_IN_INT16 = 255
 """Up to this many int8 add up in an int16 without overflow."""
@@ -39,6 +41,22 @@ class PoolSpec(KernelSpec):
     @property
     def windows(self) -> tuple[int, ...]:
         return (self.window_height,)
+
+    def across(self, width: int) -> Across | None:
+        if self.output_width == width:
+            return Across(width, ((self.input_width, RowAccess(self.window_width, self.stride_width, 1, self.pad_left)),))
+        return Across(width, ((width, EACH_ROW),)) if self._by_element and self.output_width % width == 0 else None
+
+    def narrowed(self, columns: Range, inputs: tuple[Range | None, ...], width: int) -> KernelSpec:
+        if self.output_width == width:
+            return narrowed_window(self, self.stride_width, columns, inputs)
+        elements = self.output_width // width * (columns[1] - columns[0])
+        return replace(self, input_width=elements, output_width=elements)
+
+    @property
+    def _by_element(self) -> bool:
+        """Whether each window is one element, as in a clamp, which takes all channels for columns."""
+        return self.window_width == self.stride_width == 1 and self.pad_left == 0 and self.input_width == self.output_width
 
     @property
     def clamps_low(self) -> bool:
