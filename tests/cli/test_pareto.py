@@ -75,10 +75,12 @@ def test_points_beyond_the_part_are_left_out() -> None:
     assert few.points[0] == curve().points[0]
 
 
-def test_on_cortex_m7_the_curve_is_of_estimated_cycles() -> None:
+def test_on_cortex_m7_the_curve_is_of_estimated_cycles_with_counted_instructions_beside_them() -> None:
     found = small_network().pareto("stm32h743", measure=False, points=2)
     assert (found.unit, found.source) == ("est. cycles", "estimated")
     assert found.fastest.cost < curve().fastest.cost
+    assert all((point.instructions is not None) == HAS_QEMU for point in found.points)
+    assert ("instructions counted in QEMU" in curve_text(found)) == HAS_QEMU
 
 
 def test_the_host_has_no_curve() -> None:

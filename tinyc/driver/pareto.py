@@ -38,7 +38,7 @@ def pareto_curve(request: Request, options: CompileOptions, points: int, count: 
     """At most `points` points from the least RAM to the fastest among those that fit the target.
 
     `count` asks QEMU for the instructions; where it or a compiler for the part is missing they are estimated. Cycles of Cortex-M7, by which
-    schedules are chosen there, are always estimated.
+    schedules are chosen there, are always estimated, and instructions stand beside them.
     `--ram` with a point's RAM gives that point: it picks the fastest of the same schedules that fits, by the same estimate. Raises
     UsageError for the host, DoesNotFitError where nothing fits, and what compiling raises.
     """
@@ -57,16 +57,19 @@ def pareto_curve(request: Request, options: CompileOptions, points: int, count: 
         check_fit(compile_for_flash(request, (again or trials)[0].options).report)
     chosen = spread(reproducible(candidates), points)
     unit = core_of(candidates[0].network.module).cost_unit
-    emulated = count and unit == "instructions" and _can_count()
+    emulated = count and _can_count()
+    by_count = emulated and unit == "instructions"
     found = []
     for number, candidate in enumerate(chosen):
         progress("counting", number, len(chosen))
         report = candidate.network.report
-        cost = _counted(candidate.network) if emulated else candidate.trial.cost
+        instructions = _counted(candidate.network) if emulated else None
+        cost = instructions if by_count and instructions is not None else candidate.trial.cost
         flag = f"--ram {candidate.ram_bytes}"
         ram = report.ram
-        found.append(CurvePoint(flag, ram.total_bytes, ram.arena_bytes, ram.stack_bytes, report.flash.total_bytes, cost))
-    source = "counted in QEMU" if emulated else "estimated"
+        sizes = ram.total_bytes, ram.arena_bytes, ram.stack_bytes, report.flash.total_bytes
+        found.append(CurvePoint(flag, *sizes, cost, instructions, report.recomputed_macs))
+    source = "counted in QEMU" if by_count else "estimated"
     name, numerics = candidates[0].network.name, options.numerics.value
     return Curve(name, request.target.name, numerics, unit, source, emulated, limit, tuple(_not_slower(found)))
 

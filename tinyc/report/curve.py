@@ -23,6 +23,10 @@ class CurvePoint:
     stack_bytes: int | None
     flash_bytes: int
     cost: int
+    instructions: int | None = None
+    """As counted in QEMU, where they were."""
+    again_macs: int = 0
+    """Multiply-adds that are done a second time."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class Curve:
     counted: bool
     ram_limit_bytes: int
     points: tuple[CurvePoint, ...]
+
+    @property
+    def counts_beside_cost(self) -> bool:
+        """Whether instructions were counted, and schedules chosen by something else."""
+        return self.unit != "instructions" and all(point.instructions is not None for point in self.points)
 
     @property
     def fastest(self) -> CurvePoint:
@@ -65,12 +74,19 @@ class _Tick:
 
 def curve_text(curve: Curve) -> str:
     """A line a point."""
-    lines = [f"{printable(curve.name)} on {curve.target}, numerics {curve.numerics}; {curve.unit} {curve.source}"]
-    lines.append(f"{'RAM':>9}  {'arena':>9}  {'stack':>6}  {'flash':>10}  {curve.unit:>13}  {'to fastest':>10}  flag of tinyc compile")
+    sources = curve.source if not curve.counts_beside_cost else f"{curve.source}, instructions counted in QEMU"
+    lines = [f"{printable(curve.name)} on {curve.target}, numerics {curve.numerics}; {curve.unit} {sources}"]
+    counted = f"  {'instructions':>13}" if curve.counts_beside_cost else ""
+    lines.append(
+        f"{'RAM':>9}  {'arena':>9}  {'stack':>6}  {'flash':>10}{counted}  {curve.unit:>13}  {'to fastest':>10}  flag of tinyc compile"
+    )
     for point in curve.points:
         stack = "-" if point.stack_bytes is None else f"{point.stack_bytes:,}"
-        numbers = f"{point.ram_bytes:>9,}  {point.arena_bytes:>9,}  {stack:>6}  {point.flash_bytes:>10,}  {point.cost:>13,}"
-        lines.append(f"{numbers}  {curve.slower_percent(point):>+8.1f} %  {point.flag}")
+        numbers = f"{point.ram_bytes:>9,}  {point.arena_bytes:>9,}  {stack:>6}  {point.flash_bytes:>10,}"
+        if curve.counts_beside_cost:
+            numbers += f"  {point.instructions or 0:>13,}"
+        again = f"   ({point.again_macs:,} multiply-adds twice)" if point.again_macs else ""
+        lines.append(f"{numbers}  {point.cost:>13,}  {curve.slower_percent(point):>+8.1f} %  {point.flag}{again}")
     return "\n".join(lines) + "\n"
 
 
