@@ -129,7 +129,7 @@ def explore_recomputed(kernels: Kernels, progress: Progress) -> list[Trial]:
     """Schedules that compute something twice and need less than every one that does not, the smallest arena first.
 
     They are for budgets that nothing else keeps: the second pass of a squeeze-and-excite, vertical strips, and both, for the least peak
-    and some above it. Of those with the same arena only the one with the fewest estimated instructions is there.
+    and some above it. Of those with the same arena only the one with the least estimated cost is there.
     """
     least = _least_peak(kernels.streamed(0))
     trials: list[Trial] = []
