@@ -54,6 +54,15 @@ def chains(draw: st.DrawFn) -> Chain:
     return Chain(tuple(calls), tuple(rows), heights, widths, {buffer: draw(st.integers(1, 3)) for buffer in widths})
 
 
+def most_strips(chain: Chain, parts: int) -> tuple[Strip, ...]:
+    """As many strips as there can be, up to `parts`."""
+    found = next((strips for count in range(parts, 0, -1) if (strips := cut_strips(chain.calls, count)) is not None), None)
+    # A window that lies in the padding altogether leaves even one strip empty.
+    assume(found is not None)
+    assert found is not None
+    return found
+
+
 def needed_columns(chain: Chain, last: range) -> dict[int, set[int]]:
     """Columns of every tensor that the columns `last` of the result depend on, one by one."""
     needed = {call.output: set[int]() for call in chain.calls} | {SOURCE: set[int]()}
@@ -71,9 +80,7 @@ def needed_columns(chain: Chain, last: range) -> dict[int, set[int]]:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(chains(), st.integers(1, 4))
 def test_a_strip_computes_every_column_that_its_result_depends_on(chain: Chain, parts: int) -> None:
-    strips = cut_strips(chain.calls, parts)
-    assume(strips is not None)
-    assert strips is not None
+    strips = most_strips(chain, parts)
     result = chain.calls[-1].output
     assert [strip.computed[result][0] for strip in strips] == [0, *(strip.computed[result][1] for strip in strips[:-1])]
     assert strips[-1].computed[result][1] == chain.widths[result]
@@ -91,9 +98,7 @@ def test_a_strip_computes_every_column_that_its_result_depends_on(chain: Chain, 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(chains(), st.integers(1, 4))
 def test_what_is_computed_again_is_counted_column_by_column(chain: Chain, parts: int) -> None:
-    strips = cut_strips(chain.calls, parts)
-    assume(strips is not None)
-    assert strips is not None
+    strips = most_strips(chain, parts)
     for call in chain.calls:
         ranges = [range(*strip.computed[call.output]) for strip in strips]
         assume(all(one.start <= other.start for one, other in pairwise(ranges)))
@@ -136,9 +141,7 @@ def strip_step(chain: Chain, strip: Strip, number: int) -> tuple[Step, Trace]:
 @settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(chains(), st.integers(2, 4))
 def test_strips_read_no_foreign_byte_at_the_computed_gap_and_one_byte_closer_they_do(chain: Chain, parts: int) -> None:
-    strips = cut_strips(chain.calls, parts)
-    assume(strips is not None)
-    assert strips is not None
+    strips = most_strips(chain, parts)
     pairs = [strip_step(chain, strip, number) for number, strip in enumerate(strips)]
     trace = joined(pair[1] for pair in pairs)
     slots = {buffer: count for _, one in pairs for buffer, count in one.slots.items()}
