@@ -41,7 +41,9 @@ def compact_case(case: Case, fixed_point: bool) -> Case:
     changed: KernelSpec
     if isinstance(spec, ConvSpec):
         packed = narrow(weights.values) if spec.weights_are_wide else weights.values
-        plain = replace(spec, columns=4, weights_are_wide=False, shares_code=False)
+        if spec.tile_channels == 4:
+            packed = np.ascontiguousarray(packed.reshape(-1, len(spec.pairs), 2).swapaxes(1, 2)).reshape(-1)
+        plain = replace(spec, columns=4, weights_are_wide=False, shares_code=False, tile_channels=2)
         changed = CompactConvSpec(fixed_point, plain)
         weights = Table("weights", "uint32_t", pack_conv(changed, conv.unpack(plain, packed)))
     elif isinstance(spec, (DepthwiseSpec, DepthwiseInPlaceSpec)):

@@ -133,11 +133,11 @@ def _peak(module: ModuleOp, numbers: Sequence[int], pushed: bool) -> int:
 
 
 def _recorded(residual: Residual, name: str, used: bool, wanted: bool, pin: bool) -> Choice:
-    why_not = "more instructions" if not wanted else "the arena would grow: its input must be kept for longer"
-    reasons = ("pinned", "pinned") if pin else ("fewer instructions, and no tensor in between", why_not)
+    why_not = "costs more" if not wanted else "the arena would grow: its input must be kept for longer"
+    reasons = ("pinned", "pinned") if pin else ("costs less, and no tensor in between", why_not)
     on = either("on", used, *reasons, cost=residual.fused_cost, ram_bytes=0)
     size = buffer_of(residual.convolution.output).size_bytes
-    worse = reasons[1], "pinned" if pin else "more instructions, and a tensor in between"
+    worse = reasons[1], "pinned" if pin else "costs more, and a tensor in between"
     off = either("off", not used, *worse, cost=residual.apart_cost, ram_bytes=size)
     return Choice(name, "residual", FuseResidual.name, (on, off), pin)
 

@@ -26,6 +26,7 @@ from tinyc.ir.schedule import build_schedule
 from tinyc.ir.tensor_type import Tensor, TensorType
 from tinyc.memory.segments import InStrips
 from tinyc.memory.strips import Across, Range, Strip, StripCall, computed_again, cut_strips
+from tinyc.passes.pins import layer_names, pins_of
 from tinyc.passes.stream_rows import StreamRows, choose_streams
 
 
@@ -45,7 +46,9 @@ class RecomputePatches(ModulePass):
             raise PassError("recompute-patches expects steps of one call each; it stands before stream-rows")
         if not schedule.steps or self.longest <= 1:
             return
-        calls = [_Call.of(step.calls[0]) for step in schedule.steps]
+        # A layer about which the user has a choice of his own is computed as that says: once.
+        pinned, names = {pin.layer for pin in pins_of(op)}, layer_names(op)
+        calls = [_Call.of(step.calls[0], names[step.calls[0]] in pinned) for step in schedule.steps]
         ways = _Ways(calls, {buffer: index for index, buffer in enumerate(schedule.buffers)}, self.parts)
         segments = choose_streams(schedule, self.input, self.longest, self.budget, ways.possible)
         if all(segment.parts == 1 for segment in segments):
@@ -86,9 +89,9 @@ class _Call:
     width: int = 0
 
     @staticmethod
-    def of(call: CallOp) -> _Call:
+    def of(call: CallOp, pinned: bool) -> _Call:
         spec, width = decode_kernel(call.kernel), _width(call.output)
-        if call.form.data != "row" or width is None or call.part is not None:
+        if call.form.data != "row" or width is None or call.part is not None or pinned:
             return _Call(call, spec, None)
         across = spec.across(width)
         if across is not None:
