@@ -79,7 +79,7 @@ class WinogradCosts:
 
 @dataclass(frozen=True)
 class AddingCosts:
-    """The addition that a convolution makes as it stores its outputs."""
+    """The addition that a convolution makes as it stores its outputs. Those of Cortex-M7 are estimates, not fitted to profiles."""
 
     output: float
     """Each value."""
