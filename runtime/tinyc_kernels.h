@@ -160,6 +160,11 @@ TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
     __asm__ volatile("ldr %0, [%1, %2]" : "=r"(register) : "r"(pointer), "n"(offset) : "memory")
 #define TINYC_LOAD_2(first, second, pointer, index) \
     __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=r"(first), "=r"(second) : "r"(pointer), "n"(4 * (index)) : "memory")
+/* Four words, and the pointer behind them; LDM takes them into registers in ascending order, which TINYC_WORD_IN names. */
+#define TINYC_WORD_IN(place, name) register uint32_t name __asm__(#place)
+#define TINYC_TAKE_4(first, second, third, fourth, pointer) \
+    __asm__ volatile("ldmia %4!, {%0, %1, %2, %3}" \
+        : "=r"(first), "=r"(second), "=r"(third), "=r"(fourth), "+r"(pointer) : : "memory")
 #define TINYC_STORE_2(first, second, pointer, index) \
     __asm__ volatile("strd %0, %1, [%2, %3]" : : "r"(first), "r"(second), "r"(pointer), "n"(4 * (index)) : "memory")
 #define TINYC_STORE(value, pointer, index) \
@@ -308,6 +313,9 @@ TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
 #define TINYC_LOAD_BYTES(register, pointer, index) ((register) = tinyc_load_word((pointer) + 4 * (index)))
 #define TINYC_LOAD_AT(register, pointer, offset) ((register) = tinyc_load_word((pointer) + (offset)))
 #define TINYC_LOAD_2(first, second, pointer, index) ((first) = (pointer)[index], (second) = (pointer)[(index) + 1])
+#define TINYC_WORD_IN(place, name) uint32_t name
+#define TINYC_TAKE_4(first, second, third, fourth, pointer) \
+    ((first) = (pointer)[0], (second) = (pointer)[1], (third) = (pointer)[2], (fourth) = (pointer)[3], (pointer) += 4)
 #define TINYC_STORE(value, pointer, index) ((pointer)[index] = (uint32_t)(value))
 #define TINYC_STORE_2(first, second, pointer, index) ((pointer)[index] = (uint32_t)(first), (pointer)[(index) + 1] = (uint32_t)(second))
 #define TINYC_EVEN_BYTES(pair, word) ((pair) = tinyc_even_bytes(word))

@@ -33,6 +33,12 @@ def blocks(source: str) -> list[list[Instruction]]:
     return [block for block in found if any(entry.mnemonic == "smlad" for entry in block)]
 
 
+def statements(source: str) -> int:
+    """One-instruction statements of the first stretch with products in `source`."""
+    body = next(body for body in re.split(r"\bdo \{|\} while", source) if "TINYC_MAC_2" in body)
+    return len(re.findall(r"^\s*TINYC_(?!WORD_IN)[A-Z0-9_]+\(.*\);$", body, re.MULTILINE))
+
+
 def convolution(columns: int, channels: int, wide: bool, pairs: int, unroll: int) -> ConvSpec:
     spec = ConvSpec(STAGE, columns, 2 * pairs, columns, 8, 1, 1, 0, weights_are_wide=wide, core=CORE, unroll=unroll)
     return replace(spec, columns=columns, tile_channels=channels)
@@ -82,3 +88,20 @@ def test_on_cortex_m4_a_step_costs_its_instructions() -> None:
     costs = CONV[CoreForm.CORTEX_M4]
     assert costs.narrow_step == costs.narrow_instructions
     assert costs.wide_step == costs.wide_instructions
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_on_cortex_m4_a_step_of_four_channels_has_as_many_instructions_as_the_table_says(columns: int, wide: bool) -> None:
+    short, long = (
+        statements(replace(convolution(columns, 4, wide, pairs, pairs), core=CoreForm.CORTEX_M4).source("SYMBOL")) for pairs in (8, 24)
+    )
+    costs = CONV[CoreForm.CORTEX_M4]
+    assert (long - short) / 16 == (costs.wide_step if wide else costs.narrow_step)[columns, 4]
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_on_cortex_m4_a_step_of_winograds_filtering_has_as_many_instructions_as_the_table_says(tiles: int) -> None:
+    specs = [WinogradSpec(STAGE, 16, channels, 16, 16, 0, 1, 2, tiles) for channels in (16, 32)]
+    short, long = (statements(spec.source("SYMBOL").split("_products(")[1]) for spec in specs)
+    assert (long - short) / 8 == WINOGRAD[CoreForm.CORTEX_M4].step[tiles]

@@ -64,10 +64,10 @@ def test_convolutions_whose_weights_are_unpacked_once_a_row_gain_little_and_are_
     assert not wide[0]
 
 
-def square_network(height: int = 8, depth: int = 8) -> ModuleOp:
+def square_network(height: int = 8, depth: int = 8, width: int = 10) -> ModuleOp:
     """Two convolutions 3x3 with stride 1 and multiples of 4 channels, then one of another shape."""
     builder = NetworkBuilder(11)
-    value = builder.conv(builder.input((1, height, 10, depth)), 8, (3, 3), pads=(1, 1, 1, 1))
+    value = builder.conv(builder.input((1, height, width, depth)), 8, (3, 3), pads=(1, 1, 1, 1))
     value = builder.conv(value, 12, (3, 3), pads=(1, 1, 1, 1))
     return builder.finish(builder.conv(value, 3, (3, 3), (2, 2)))
 
@@ -112,11 +112,16 @@ def winograd_tiles(module: ModuleOp) -> list[int]:
 def test_single_tiles_serve_where_the_scratch_of_two_would_raise_the_peak() -> None:
     def found(slack: int, single_tiles: str) -> list[int]:
         options = f"growth=1000 gain=1 slack={slack} single_tiles={single_tiles}"
-        return winograd_tiles(scheduled(square_network(depth=16), f"widen-weights{{{options}}}"))
+        return winograd_tiles(scheduled(square_network(depth=16, width=12), f"widen-weights{{{options}}}"))
 
     assert found(1000, "true") == [2, 2]
     assert 1 in found(0, "true")
     assert 1 not in found(0, "false")
+
+
+def test_on_cortex_m4_columns_that_two_tiles_would_waste_are_left_to_single_tiles() -> None:
+    options = "growth=1000 gain=1 slack=1000 single_tiles=true"
+    assert winograd_tiles(scheduled(square_network(depth=16, width=10), f"widen-weights{{{options}}}")) == [1, 1]
 
 
 @pytest.mark.parametrize("growth", [0, 60, 120, 250, 400])

@@ -274,6 +274,12 @@ class ConvSpec(KernelSpec):
             f"x{number}" for number in range(min(values, columns * longest))
         ]
 
+    def takes_weights(self, columns: int) -> bool:
+        """Whether weights of four channels are loaded by one instruction. Of more columns the sums leave no registers for that; on
+        Cortex-M7 it goes beside no other instruction.
+        """
+        return self.core is CoreForm.CORTEX_M4 and self.tile_channels == 4 and columns == 1
+
     def _temporaries_of_four(self, columns: int) -> tuple[int, int]:
         return _TEMPORARIES_OF_FOUR[columns] if self.core is CoreForm.CORTEX_M7 else (2, 2)
 

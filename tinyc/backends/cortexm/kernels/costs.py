@@ -91,10 +91,10 @@ class AddingCosts:
 
 CONV: Final[Mapping[CoreForm, ConvCosts]] = {
     CoreForm.CORTEX_M4: ConvCosts(
-        narrow_step={(1, 2): 6, (2, 2): 8, (3, 2): 11, (4, 2): 13, (1, 4): 10.5, (2, 4): 15},
-        wide_step={(1, 2): 4, (2, 2): 6, (3, 2): 9, (4, 2): 11, (1, 4): 6.5, (2, 4): 11},
-        narrow_instructions={(1, 2): 6, (2, 2): 8, (3, 2): 11, (4, 2): 13, (1, 4): 10.5, (2, 4): 15},
-        wide_instructions={(1, 2): 4, (2, 2): 6, (3, 2): 9, (4, 2): 11, (1, 4): 6.5, (2, 4): 11},
+        narrow_step={(1, 2): 6, (2, 2): 8, (3, 2): 11, (4, 2): 13, (1, 4): 9, (2, 4): 15},
+        wide_step={(1, 2): 4, (2, 2): 6, (3, 2): 9, (4, 2): 11, (1, 4): 5.5, (2, 4): 11},
+        narrow_instructions={(1, 2): 6, (2, 2): 8, (3, 2): 11, (4, 2): 13, (1, 4): 9, (2, 4): 15},
+        wide_instructions={(1, 2): 4, (2, 2): 6, (3, 2): 9, (4, 2): 11, (1, 4): 5.5, (2, 4): 11},
         loop=LoopCost(once=3, round=7, exit=0),
         tile=8,
         channel=6,
@@ -127,7 +127,7 @@ GATHERED: Final[Mapping[CoreForm, float]] = {CoreForm.CORTEX_M4: 1.6, CoreForm.C
 """A value that is gathered into a plane of a depthwise convolution."""
 WINOGRAD: Final[Mapping[CoreForm, WinogradCosts]] = {
     CoreForm.CORTEX_M4: WinogradCosts(
-        step={1: 6.5, 2: 11},
+        step={1: 5.5, 2: 11},
         loop=LoopCost(once=20, round=4, exit=16),
         outputs=20,
         output={1: 9, 2: 16},

@@ -44,6 +44,10 @@ class _FullyConnected(KernelSpec):
         full, rest = divmod(self.outputs, _GROUP)
         return [(size, count) for size, count in ((_GROUP, full), (rest, 1)) if size and count]
 
+    def takes_weights(self, size: int) -> bool:
+        """Whether the weights of a group of so many outputs are loaded by one instruction, which on Cortex-M7 goes beside no other."""
+        return self.core is CoreForm.CORTEX_M4 and size == _GROUP
+
     @property
     def steps(self) -> int:
         """Words of four input values in a row, the last of them perhaps partial."""
