@@ -25,6 +25,7 @@ import printed
 import single_layers
 import streamed
 from cases import EXAMPLE, ROOT, SOURCES, Case, find_cases
+from compilers import measure_compilers
 from documents import Edit, missing_rows, untrue, write
 from forms import measure_forms
 from measure import Laboratory
@@ -63,7 +64,8 @@ PARTS = (
     Part("forms", "kernels in both forms on Cortex-M7", tuple(SOURCES), with_cases(measure_forms)),
     Part("code-size", "--optimize size", code_size.NETWORKS, with_cases(code_size.measure_code_size)),
     Part("streamed", "--stream-input", streamed.NETWORKS, with_cases(streamed.measure_streamed)),
-    Part("printed", "what commands print", (EXAMPLE, printed.RECOMPUTED, printed.ZIG), with_cases(printed.measure_printed)),
+    Part("printed", "what commands print", (EXAMPLE, printed.RECOMPUTED), with_cases(printed.measure_printed)),
+    Part("compilers", "other compilers and optimisation levels", tuple(SOURCES), with_cases(measure_compilers)),
     Part("cycles", "estimated cycles against llvm-mca", cycles.NETWORKS, with_cases(cycles.measure_cycles)),
     Part("single-layers", "layers in all forms", tuple(single_layers.LAYERS), single_layers.measure_single_layers),
     Part("zoo", "the zoo from float to C, both cores", ZOO, measure_zoo),

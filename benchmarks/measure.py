@@ -21,6 +21,7 @@ from tinyc.passes.manager import run_passes
 from tinyc.passes.registry import parse_passes
 from tinyc.profile.profile import profile_build
 from tinyc.quantize.options import Progress
+from tinyc.runners import BuildDescription, RunResult
 from tinyc.targets import load_target
 
 CORES = {"m4": "cortex-m4", "m7": "cortex-m7"}
@@ -81,19 +82,26 @@ def measure(case: Case, build: Build) -> Measurement:
     )
     inputs = case.inputs[: case.samples if build.is_default else min(case.samples, FEW_SAMPLES)]
     measured = measure_compiled(compiled, target, "qemu", {"input_0": inputs})
-    region = measured.build.outputs[0]
+    equal = compare(case, build, measured.build, measured.run)
+    cycles = None if build.stream_input else estimated_cycles(compiled, {"input_0": inputs[:1]}, measured.figures.instructions)
+    return Measurement(measured.figures, case.name, build.core, equal, cycles, measured.run.notes)
+
+
+def compare(case: Case, build: Build, description: BuildDescription, run: RunResult) -> int:
+    """How many inputs, from the first on, were held against the reference. Raises MismatchError where an output value differs."""
+    inputs = case.inputs[: run.samples]
     numerics = build.numerics
     expected = case.expected[numerics][: len(inputs)] if numerics in case.expected else _interpreted(case, inputs, numerics)
-    found = measured.run.outputs["output_0"][: len(expected)]
+    found = run.outputs["output_0"][: len(expected)]
     if expected.dtype == np.float32:
+        region = description.outputs[0]
         assert region.scale is not None
         assert region.zero_point is not None
         found = dequantization_plan(region.scale, region.zero_point).apply(found)
     differing = int(np.count_nonzero(found != expected))
     if found.shape != expected.shape or differing:
         raise MismatchError(f"{case.name}, {build}: {differing} of {expected.size} output values differ from the reference")
-    cycles = None if build.stream_input else estimated_cycles(compiled, {"input_0": inputs[:1]}, measured.figures.instructions)
-    return Measurement(measured.figures, case.name, build.core, len(expected), cycles, measured.run.notes)
+    return len(expected)
 
 
 def estimated_cycles(compiled: tinyc.Compiled, inputs: Mapping[str, Array], instructions: int) -> int:

@@ -1,30 +1,24 @@
-"""What commands print that pages show without being console blocks, since they need ../shared: docs/memory.md and docs/runners.md."""
+"""What commands print that pages show without being console blocks, since they need ../shared: docs/memory.md."""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from cases import EXAMPLE, ROOT, Case
 from documents import DOCS, Edit, Statement
-from measure import CORES, Build, Laboratory
+from measure import Laboratory
 
 import tinyc
 from tinyc.errors import ToolError
-from tinyc.runners import run_build
 
 RECOMPUTED = "mcunetv2_large"
 """The network of docs/memory.md whose tensors are computed twice."""
 CURVE = "stm32f412"
 """The target of the curve in docs/memory.md, which is of the example network."""
 ESTIMATES_SENTENCE = "for the points below the estimates are within {} % of the counts"
-ZIG = "kws_ref_model"
-"""The network of docs/runners.md that zig compiles too."""
-ZIG_SENTENCE = "Zig's code computes the same bytes and is slower: {} instructions instead of {} for kws on Cortex-M7."
 
 
 def measure_printed(laboratory: Laboratory, cases: Sequence[Case]) -> list[Edit]:
@@ -36,8 +30,6 @@ def measure_printed(laboratory: Laboratory, cases: Sequence[Case]) -> list[Edit]
             edits.append(Statement.printed(DOCS / "memory.md", output("tests/passes/measure_recompute.py", str(case.model))))
         if case.name == EXAMPLE:
             edits.append(estimates_statement(laboratory, case))
-        if case.name == ZIG:
-            edits.append(zig_statement(laboratory, case))
     return edits
 
 
@@ -56,15 +48,3 @@ def estimates_statement(laboratory: Laboratory, case: Case) -> Statement:
     estimated, counted = ({point.flag: point.cost for point in model.pareto(CURVE, count=count).points} for count in (False, True))
     differences = [abs(estimated[flag] / counts - 1) for flag, counts in counted.items() if flag in estimated]
     return Statement(DOCS / "memory.md", ESTIMATES_SENTENCE, (f"{math.ceil(100 * max(differences))}",))
-
-
-def zig_statement(laboratory: Laboratory, case: Case) -> Statement:
-    """Instructions of the same C, compiled by zig and by gcc."""
-    gcc = laboratory.measure(case, Build("m7")).figures.instructions
-    laboratory.tell(f"{case.name}, compiled by zig")
-    with tempfile.TemporaryDirectory(prefix="tinyc-zig-") as folder:
-        build = tinyc.load(case.model).compile(CORES["m7"], measure=False).write(Path(folder) / "build")
-        zig = run_build(build, "qemu", {"input_0": case.inputs[:1]}, toolchain="zig").instructions
-    if zig is None:
-        raise ToolError("the instructions of zig's code were not counted")
-    return Statement(DOCS / "runners.md", ZIG_SENTENCE, (f"{zig:,}", f"{gcc:,}"))

@@ -172,7 +172,6 @@ def test_every_sentence_with_figures_has_its_place(benchmarks: Any) -> None:
         benchmarks.code_size.SENTENCE: ROOT / "README.md",
         benchmarks.streamed.SENTENCE: docs / "stream-input.md",
         benchmarks.printed.ESTIMATES_SENTENCE: docs / "memory.md",
-        benchmarks.printed.ZIG_SENTENCE: docs / "runners.md",
         benchmarks.cycles.SENTENCE: docs / "profile.md",
     }
     for sentence, path in sentences.items():
