@@ -16,23 +16,18 @@ from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.backends.cortexm.kernels.compact import CompactConvSpec, CompactDepthwiseSpec, CompactFullyConnectedSpec
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
-from tinyc.backends.cortexm.kernels.costs import GATHERED
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseRingSpec, DepthwiseSpec
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.backends.cortexm.kernels.winograd import WinogradSpec
 from tinyc.ir.mcu import CallOp, row_shape
 from tinyc.ir.schedule import steps_of
+from tinyc.memory.row_access import RowAccess
 
 
 @dataclass(frozen=True)
 class _Costs:
-    """Of depthwise convolutions a multiply-accumulate, an output, one channel's row of outputs, and a kernel row of its weights that is
-    unpacked; a call of a row body; of other kernels a multiply-accumulate and a byte of output; of compact code an instruction."""
+    """A call of a row body; of other kernels a multiply-accumulate and a byte of output; of compact code an instruction."""
 
-    mac: float
-    output: float
-    line: float
-    weights_row: float
     call: float
     other_mac: float
     other_output: float
@@ -40,8 +35,8 @@ class _Costs:
 
 
 _COSTS: Final[Mapping[CoreForm, _Costs]] = {
-    CoreForm.CORTEX_M4: _Costs(mac=0.92, output=4.6, line=28, weights_row=13, call=60, other_mac=1.5, other_output=8, instruction=1),
-    CoreForm.CORTEX_M7: _Costs(mac=0.66, output=4, line=37, weights_row=13.7, call=110, other_mac=1, other_output=8.4, instruction=1),
+    CoreForm.CORTEX_M4: _Costs(call=60, other_mac=1.5, other_output=8, instruction=1),
+    CoreForm.CORTEX_M7: _Costs(call=110, other_mac=1, other_output=8.4, instruction=1),
 }
 
 
@@ -72,16 +67,24 @@ def call_cost(call: CallOp, core: CoreForm, kernel: KernelSpec | None = None) ->
     if isinstance(spec, CompactFullyConnectedSpec):
         return costs.instruction * spec.estimated_instructions + costs.call
     if isinstance(spec, (DepthwiseSpec, DepthwiseInPlaceSpec, DepthwiseRingSpec)):
-        return _depthwise_cost(spec, rows, costs)
+        return _depthwise_cost(call, spec, costs)
     return rows * (costs.other_output * row_bytes + costs.call) + costs.other_mac * int(call.macs.value.data)
 
 
-def _depthwise_cost(spec: DepthwiseSpec | DepthwiseInPlaceSpec | DepthwiseRingSpec, rows: int, costs: _Costs) -> float:
-    """Of `rows` calls, or of one call in place, which gathers each row and unpacks the weights only once."""
-    gathered = 0 if isinstance(spec, DepthwiseRingSpec) else spec.columns * spec.channels
-    calls, lines = (1, spec.height) if isinstance(spec, DepthwiseInPlaceSpec) else (rows, rows)
-    gathered *= spec.height if isinstance(spec, DepthwiseInPlaceSpec) else rows * spec.kernel_height
-    output = costs.output + costs.mac * spec.kernel_height * spec.kernel_width
-    line = costs.line + output * spec.output_width
-    weights = costs.weights_row * spec.weight_rows * calls
-    return GATHERED[spec.core] * gathered + spec.output_channels * (line * lines + weights) + costs.call * calls
+def _depthwise_cost(call: CallOp, spec: DepthwiseSpec | DepthwiseInPlaceSpec | DepthwiseRingSpec, costs: _Costs) -> float:
+    """Of a call for each row, or of one in place, which gathers each row and unpacks the weights only once."""
+    rows = row_shape(call.output)[0]
+    if isinstance(spec, DepthwiseInPlaceSpec):
+        gathering = spec.height * spec.estimated_gathering
+        return costs.call + spec.estimated_padding + spec.estimated_unpacking + gathering + spec.height * spec.estimated_line
+    row = costs.call + spec.estimated_unpacking + spec.estimated_line
+    if isinstance(spec, DepthwiseRingSpec):
+        return rows * row
+    gathered = seen_rows(call.row_accesses()[0], rows, row_shape(call.inputs[0])[0])
+    return rows * (row + spec.estimated_padding) + gathered * spec.estimated_gathering
+
+
+def seen_rows(access: RowAccess, rows: int, input_rows: int) -> int:
+    """How often the windows of `rows` rows of output see a row of the input, which has `input_rows`: not those that are padding."""
+    seen = (access.first(row) + tap * access.dilation for row in range(rows) for tap in range(access.window))
+    return sum(0 <= row < input_rows for row in seen)

@@ -17,7 +17,6 @@ from xdsl.passes import ModulePass
 from tinyc.backends.cortexm.calls import set_kernel
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
-from tinyc.backends.cortexm.kernels.costs import GATHERED
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseRingSpec, DepthwiseSpec
 from tinyc.backends.cortexm.size_im2col import arena_bytes, narrow_columns, resize_scratches
 from tinyc.ir.mcu import BufferOp, CallOp, StreamOp, buffer_of, number, row_shape
@@ -42,6 +41,11 @@ class PlaneRing:
     def saved_pixels(self) -> int:
         """How many values are not gathered in one inference."""
         return row_shape(self.consumer.output)[0] * self.read.kernel_height * self.read.input_width * self.read.channels
+
+    @property
+    def saved_gathering(self) -> float:
+        """About what that costs, in the unit of the core."""
+        return row_shape(self.consumer.output)[0] * self.read.kernel_height * self.read.estimated_gathering
 
     def apply(self) -> Callable[[], None]:
         """Gives the ring its planes; the result takes them away again."""
@@ -89,7 +93,7 @@ class PlaneRings(ModulePass):
 
 
 def _recorded(ring: PlaneRing, pinned: Pinned, used: bool, limit: int, ring_bytes: tuple[int, int]) -> Choice:
-    gathered = round(GATHERED[ring.read.core] * ring.saved_pixels)
+    gathered = round(ring.saved_gathering)
     pin = pinned.get(ring.consumer, "planes") is not None
     if pin:
         why_on = why_off = "pinned"

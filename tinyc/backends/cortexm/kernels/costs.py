@@ -60,6 +60,32 @@ class ConvCosts:
 
 
 @dataclass(frozen=True)
+class DepthwiseCosts:
+    """Depthwise convolution on planes. Narrow rows, as strips have them, spend most on what does not depend on their width."""
+
+    step: float
+    """A load or a product of a tile."""
+    tile: float
+    """Constants and jumps of a tile."""
+    output: float
+    """Requantising and storing one value."""
+    unproved: float
+    """More for a tile of a layer some of whose channels have no proof."""
+    line: float
+    """A row of outputs of one channel, once."""
+    weights_word: float
+    """Unpacking four weights, calls included."""
+    padding: float
+    """Writing a word of the planes before the first row."""
+    gathering: float
+    """Gathering a row of up to four channels, once."""
+    gathered: float
+    """The same, for each value of two neighbouring columns."""
+    edge: float
+    """The same, for each value whose neighbour is padding."""
+
+
+@dataclass(frozen=True)
 class WinogradCosts:
     """Winograd's filtering; pairs are by rows of output (1 by F(2, 3), 2 by F(2x2, 3x3))."""
 
@@ -123,8 +149,32 @@ CONV: Final[Mapping[CoreForm, ConvCosts]] = {
         unproved=35,
     ),
 }
-GATHERED: Final[Mapping[CoreForm, float]] = {CoreForm.CORTEX_M4: 1.6, CoreForm.CORTEX_M7: 1.4}
-"""A value that is gathered into a plane of a depthwise convolution."""
+DEPTHWISE: Final[Mapping[CoreForm, DepthwiseCosts]] = {
+    CoreForm.CORTEX_M4: DepthwiseCosts(
+        step=1,
+        tile=5.7,
+        output=3.5,
+        unproved=5,
+        line=15,
+        weights_word=7.5,
+        padding=1.7,
+        gathering=0,
+        gathered=1.6,
+        edge=5.1,
+    ),
+    CoreForm.CORTEX_M7: DepthwiseCosts(
+        step=0.9,
+        tile=14,
+        output=0,
+        unproved=5,
+        line=24,
+        weights_word=4,
+        padding=1.3,
+        gathering=18,
+        gathered=1.25,
+        edge=4.6,
+    ),
+}
 WINOGRAD: Final[Mapping[CoreForm, WinogradCosts]] = {
     CoreForm.CORTEX_M4: WinogradCosts(
         step={1: 5.5, 2: 11},

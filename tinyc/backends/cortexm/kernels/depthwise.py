@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, narrowed_window, render
+from tinyc.backends.cortexm.kernels.costs import DEPTHWISE
 from tinyc.backends.cortexm.kernels.depthwise_tile import Tile, WeightLayout, plan_tile, weight_layout
-from tinyc.backends.cortexm.kernels.output_stage import OutputStage, channel_table
+from tinyc.backends.cortexm.kernels.output_stage import OutputForm, OutputStage, channel_table
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.memory.row_access import RowAccess
 from tinyc.memory.strips import Across, Range
@@ -130,6 +131,35 @@ class _Depthwise(KernelSpec):
     def weight_rows(self) -> int:
         """Rows of weights that a line finds in scratch."""
         return self.kernel_height
+
+    @property
+    def estimated_line(self) -> float:
+        """About what a row of outputs of all channels costs, in the unit of `core`, from planes and unpacked weights."""
+        costs = DEPTHWISE[self.core]
+        unproved = costs.unproved if self.output_stage.form is OutputForm.MIXED else 0
+        products = sum(
+            count * (costs.step * self.kernel_height * tile.instructions + costs.tile + unproved + costs.output * tile.outputs)
+            for count, tile in self.tiles
+        )
+        return self.output_channels * (costs.line + products)
+
+    @property
+    def estimated_unpacking(self) -> float:
+        """About what the weights of all channels cost to unpack."""
+        return DEPTHWISE[self.core].weights_word * self.output_channels * self.weight_rows * len(self.weight_layout.offsets)
+
+    @property
+    def estimated_padding(self) -> float:
+        """About what it costs to fill the planes with padding."""
+        return DEPTHWISE[self.core].padding * self.gathered * self.plane_words
+
+    @property
+    def estimated_gathering(self) -> float:
+        """About what it costs to gather one row of all channels into planes."""
+        costs, single = DEPTHWISE[self.core], self.columns and self.pad_left % 2
+        edges = single + (self.columns - single) % 2
+        groups = sum(count for _, count in self.groups)
+        return costs.gathering * groups + self.channels * (costs.edge * edges + costs.gathered * (self.columns - edges))
 
     def across(self, width: int) -> Across | None:
         access = RowAccess(self.kernel_width, self.stride_width, self.dilation_width, self.pad_left)

@@ -38,6 +38,13 @@ class Tile:
         return sorted({product.weight for product in self.products})
 
     @property
+    def instructions(self) -> int:
+        """Loads and products of one kernel row: neighbouring weights, an even one first, are loaded together."""
+        used = self.weights_used
+        weights = len(used) - sum(index % 2 == 0 and index + 1 in used for index in used)
+        return weights + len(self.loads) + len(self.products)
+
+    @property
     def first_products(self) -> list[Product]:
         """Per output the product that is computed first: the one that starts its accumulator."""
         first: dict[int, Product] = {}
