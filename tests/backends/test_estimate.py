@@ -1,4 +1,4 @@
-"""What schedules are compared by, against profiles: rows of any width of depthwise convolutions."""
+"""What schedules are compared by, against profiles: rows of any width of depthwise convolutions, and additions in every place."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from xdsl.dialects.builtin import ModuleOp
 from support.network_builder import NetworkBuilder
 from tinyc.backends.cortexm.estimate import call_cost, core_of, seen_rows
 from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.add import AddSpec
 from tinyc.backends.cortexm.kernels.base import KernelSpec
+from tinyc.backends.cortexm.kernels.conv import ConvSpec
+from tinyc.backends.cortexm.kernels.costs import ADDING
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.driver.compile import compile_module
 from tinyc.driver.pipeline import CompileOptions, default_pipeline
 from tinyc.driver.write import write_build
-from tinyc.ir.mcu import CallOp
+from tinyc.ir.mcu import CallOp, row_shape
 from tinyc.ir.schedule import steps_of
 from tinyc.memory.row_access import RowAccess
 from tinyc.profile import profile_build
@@ -67,6 +70,40 @@ def test_depthwise_rows_of_any_width_cost_what_a_profile_says(core: CoreForm, in
     for _, spec, estimate, cost in found:
         assert estimate == pytest.approx(cost, rel=0.12), spec
     assert sum(estimate for _, _, estimate, _ in found) == pytest.approx(sum(cost for *_, cost in found), rel=0.07)
+
+
+def additions(clamp: tuple[int, int]) -> ModuleOp:
+    """Convolutions of several sizes, each behind an addition's other operand."""
+    builder = NetworkBuilder(3)
+    outputs = []
+    for width, depth, channels, taps in ((8, 16, 16, 1), (12, 32, 16, 1), (16, 16, 8, 3), (7, 8, 24, 3)):
+        image, other = builder.input((1, 6, width, depth)), builder.input((1, 6, width, channels))
+        own = builder.conv(image, channels, (taps, taps), pads=(taps // 2,) * 4)
+        # A round ratio of scales would have ties, and no proof.
+        outputs.append(builder.add(own, other, clamp, scale=0.0546))
+    return builder.finish(*outputs)
+
+
+@needs_profile
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("clamp", [(-128, 127), (-100, 100)])
+def test_additions_cost_what_profiles_with_and_without_them_say(core: CoreForm, clamp: tuple[int, int], tmp_path: Path) -> None:
+    plain_kernels = "widen-weights", "share-code"
+    fused = list(measured(additions(clamp), core, tmp_path / "fused", *plain_kernels))
+    alone = list(measured(additions(clamp), core, tmp_path / "alone", "fuse-residual", *plain_kernels))
+    kinds = [spec for _, spec, _, _ in fused if isinstance(spec, ConvSpec)]
+    assert len(kinds) == len(fused)
+    assert all(spec.addition is not None for spec in kinds)
+    plain = [entry for entry in alone if isinstance(entry[1], ConvSpec)]
+    added = [entry[3] - former[3] for entry, former in zip(fused, plain, strict=True)]
+    told = [entry[2] - former[2] for entry, former in zip(fused, plain, strict=True)]
+    assert sum(told) == pytest.approx(sum(added), rel=0.15)
+    costs, apart = ADDING[core], [entry for entry in alone if isinstance(entry[1], AddSpec)]
+    value = costs.alone + (0 if clamp == (-128, 127) else costs.bounded)
+    sizes = [row_shape(call.output) for call, *_ in apart]
+    assert sum(rows * (value * row_bytes + costs.row) for rows, row_bytes in sizes) == pytest.approx(
+        sum(cost for *_, cost in apart), rel=0.05
+    )
 
 
 def test_rows_beyond_the_image_are_not_gathered() -> None:

@@ -36,9 +36,6 @@ from tinyc.passes.pins import Pinned, pins_of
 from tinyc.passes.stream_rows import StreamRows
 from tinyc.report.choices import Choice
 
-_ELEMENT, _ROW = 7.75, 60
-"""Instructions of an ADD that is a call of its own, for an element and for the call for a row."""
-
 
 @dataclass(frozen=True)
 class Residual:
@@ -51,17 +48,23 @@ class Residual:
     constants: Table
 
     @property
+    def bounded(self) -> bool:
+        """Whether the sum has bounds of its own."""
+        assert self.spec.addition is not None
+        return not self.spec.addition.clamped_by_saturation
+
+    @property
     def apart_cost(self) -> int:
         """About what the addition takes as a call of its own."""
-        rows, row_bytes = row_shape(self.addition.output)
-        return round(rows * (_ELEMENT * row_bytes + _ROW))
+        (rows, row_bytes), costs = row_shape(self.addition.output), ADDING[self.spec.core]
+        return round(rows * ((costs.alone + (costs.bounded if self.bounded else 0)) * row_bytes + costs.row))
 
     @property
     def fused_cost(self) -> int:
         """About what it takes in the convolution's kernel."""
         rows, row_bytes = row_shape(self.addition.output)
         costs, tiles = ADDING[self.spec.core], -(-self.spec.output_width // self.spec.tile_columns)
-        return round(rows * (costs.output * row_bytes + costs.channel * tiles * self.spec.output_channels))
+        return round(rows * costs.fused(row_bytes, tiles * self.spec.output_channels, self.bounded))
 
 
 @dataclass(frozen=True)

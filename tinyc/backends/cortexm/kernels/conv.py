@@ -331,7 +331,8 @@ class ConvSpec(KernelSpec):
         if self.addition is None:
             return 0.0
         costs = ADDING[self.core]
-        return costs.apart * outputs if self.adds_apart else costs.output * outputs + costs.channel * self.tile_channels
+        bounded = not self.addition.clamped_by_saturation
+        return costs.apart * outputs if self.adds_apart else costs.fused(outputs, self.tile_channels, bounded)
 
     def shared_source(self, symbol: str) -> str:
         return self._render("shared", symbol, symbol) if self.shares_code else ""

@@ -158,7 +158,7 @@ class WinogradSpec(KernelSpec):
         values = self.group_columns * self.output_rows
         outputs = GROUP_CHANNELS * values * costs.output[self.output_rows] + costs.outputs
         if self.addition is not None:
-            outputs += GROUP_CHANNELS * (values * ADDING[self.core].output + ADDING[self.core].channel)
+            outputs += ADDING[self.core].fused(GROUP_CHANNELS * values, GROUP_CHANNELS, not self.addition.clamped_by_saturation)
         # Counted for the six columns of input under two tiles.
         transform = costs.transformed[self.output_rows] * self.input_channels * self.group_inputs / 6 + costs.transform
         return round(groups * (transform + self.output_channels // GROUP_CHANNELS * (products + outputs)) / self.output_rows)
