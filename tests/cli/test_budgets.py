@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from small_network import small_network
 
 import tinyc
 from support.network_builder import NetworkBuilder
-from tinyc.api import Model, limited
+from tinyc.api import Compiled, Model, limited
+from tinyc.backends.cortexm.kernel_attr import decode_kernel
+from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.cli.main import cli
 from tinyc.driver.budgets import OPTIMIZE
 from tinyc.errors import DoesNotFitError, UsageError
+from tinyc.ir.mcu import CallOp
 from tinyc.ir.text import print_module
 from tinyc.targets import load_target
 
@@ -90,6 +94,23 @@ def test_weights_grow_only_as_far_as_the_flash_allows() -> None:
     assert most - 2_000 < flash(most - 100, "ram") <= most - 100
     with pytest.raises(DoesNotFitError, match="flash"):
         flash(most // 3, "ram")
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc")
+def test_loops_grow_where_flash_allows_it_and_give_way_before_weights() -> None:
+    def compiled(flash_bytes: int | None) -> Compiled:
+        return small_network().compile(limited(load_target("stm32f412"), None, flash_bytes), optimize="ram")
+
+    def loop_bytes(network: Compiled) -> int:
+        kernels = {decode_kernel(call.kernel) for call in network.network.module.walk() if isinstance(call, CallOp)}
+        return sum(kernel.loop_bytes for kernel in kernels if isinstance(kernel, ConvSpec))
+
+    most = compiled(None)
+    limit = most.report.flash.total_bytes - 1
+    less = compiled(limit)
+    assert less.report.flash.total_bytes <= limit
+    assert less.report.flash.weights_bytes == most.report.flash.weights_bytes
+    assert loop_bytes(less) < loop_bytes(most)
 
 
 def test_the_command_line_takes_a_budget_as_the_wish_for_speed(tmp_path: Path) -> None:

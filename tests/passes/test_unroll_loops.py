@@ -16,7 +16,8 @@ from tinyc.backends.cortexm.kernel_attr import decode_kernel
 from tinyc.backends.cortexm.kernels.conv import LONGEST_BODY, ConvSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm, OutputStage
 from tinyc.backends.cortexm.kernels.statements import CoreForm
-from tinyc.backends.cortexm.unroll_loops import Body, body_of, choose_bodies, lengths, worthwhile
+from tinyc.backends.cortexm.unroll_loops import Body, UnrollLoops, body_of, choose_bodies, lengths, worthwhile
+from tinyc.driver.pipeline import LOOP_GROWTH, CompileOptions, pipeline
 from tinyc.ir.schedule import steps_of
 from tinyc.passes.manager import run_passes
 from tinyc.passes.pins import attach_pins, parse_pins
@@ -116,3 +117,14 @@ def test_the_form_for_cortex_m7_weighs_cycles() -> None:
     assert (SPEC.core.cost_unit, m7.core.cost_unit) == ("instructions", "est. cycles")
     assert m7.estimated_cost < SPEC.estimated_cost
     assert m7.estimated_cost - wide_m7.estimated_cost < SPEC.estimated_cost - wide.estimated_cost
+
+
+def test_loops_grow_by_what_the_options_ask_for_at_least_by_what_is_usual_for_the_core_and_never_in_compact_code() -> None:
+    def growth(options: CompileOptions) -> int:
+        return next(entry.growth for entry in pipeline(options) if isinstance(entry, UnrollLoops))
+
+    m7 = CompileOptions(core="cortex-m7")
+    assert growth(CompileOptions()) == 0
+    assert growth(m7) == LOOP_GROWTH == growth(replace(m7, loop_growth=1))
+    assert [growth(replace(options, loop_growth=200)) for options in (CompileOptions(), m7)] == [200, 200]
+    assert growth(CompileOptions(compact=True, loop_growth=200)) == 0

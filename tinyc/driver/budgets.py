@@ -72,11 +72,13 @@ def arena_limit(target: Target, options: CompileOptions) -> int | None:
 
 
 def compile_for_flash(request: Request, options: CompileOptions) -> CompiledNetwork:
-    """The network under `options`, or with weights that grow less where there is not enough flash for more."""
+    """The network under `options`; where there is not enough flash, with loops that grow as usual, and then with weights that grow less."""
     network = request.compile(options)
     limit = network.report.flash_limit_bytes
     if limit is None or options.growth == 0 or network.report.flash.total_bytes <= limit:
         return network
+    if options.loop_growth:
+        return compile_for_flash(request, replace(options, loop_growth=0))
     smallest = request.compile(replace(options, growth=0))
     tables = max(1, weights_bytes(smallest.module))
     growth = min(options.growth - 1, 100 * (limit - smallest.report.flash.total_bytes) // tables)

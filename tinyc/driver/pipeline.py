@@ -46,6 +46,8 @@ class CompileOptions:
     """Percent by which the constant tables may grow for weights that are stored ready to be multiplied, or transformed."""
     gain: int = WidenWeights.gain
     """What a byte of such weights must save, and one of code that only one layer uses: instructions, or estimated cycles of Cortex-M7."""
+    loop_growth: int = UnrollLoops.growth
+    """Percent by which the loops of convolutions may grow over the rule."""
     compact: bool = False
     """Whether layers take kernels whose sizes are arguments, and the compiler is asked for size: less code and more instructions."""
     planner: str = PlanMemory.solver
@@ -90,7 +92,9 @@ def default_pipeline(options: CompileOptions) -> str:
     # Who leaves convolutions less scratch than usual leaves them none for whole tiles either.
     compacting += [f"slack={options.slack}"] if options.compact and options.slack < SizeIm2col.slack else []
     gain = SMALLEST_GAIN if options.compact else options.gain
-    unrolling = [f"growth={LOOP_GROWTH}"] if growth and options.core == CoreForm.CORTEX_M7.value else []
+    usual = LOOP_GROWTH if growth and options.core == CoreForm.CORTEX_M7.value else UnrollLoops.growth
+    loops = usual if options.compact else max(usual, options.loop_growth)
+    unrolling = [f"growth={loops}"] if loops != UnrollLoops.growth else []
     unrolling += [f"gain={gain}"] if gain != UnrollLoops.gain else []
     passes = [
         *strip,

@@ -43,6 +43,9 @@ RAM_GROWTH, RAM_GAIN = 400, 1
 SPEED_GROWTH, SPEED_GAIN = 400, 2
 """The same where speed counts most."""
 
+FREE_LOOP_GROWTH = 200
+"""Percent by which loops may grow in both: where tables grow as far, flash is for speed. `compile_for_flash` takes it back first."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -56,7 +59,7 @@ class Trial:
 
 def least_ram(options: CompileOptions) -> tuple[CompileOptions, CompileOptions]:
     """The options of the least RAM: streams down to the least peak, next to no scratch that raises it; then those with none at all."""
-    small = replace(options, stream_budget=0, slack=RAM_SLACK, growth=RAM_GROWTH, gain=RAM_GAIN)
+    small = replace(options, stream_budget=0, slack=RAM_SLACK, growth=RAM_GROWTH, gain=RAM_GAIN, loop_growth=FREE_LOOP_GROWTH)
     return small, replace(small, slack=0)
 
 
@@ -115,8 +118,8 @@ def explore(kernels: Kernels, progress: Progress) -> list[Trial]:
         former: Trial | None = None
         for position, slack in enumerate(SLACKS):
             progress("schedules", number * len(SLACKS) + position, len(divisions) * len(SLACKS))
-            fast = replace(kernels.options, stream_budget=budget, slack=slack, growth=SPEED_GROWTH, gain=SPEED_GAIN)
-            found = kernels.trial(streamed, fast)
+            freely = replace(kernels.options, growth=SPEED_GROWTH, gain=SPEED_GAIN, loop_growth=FREE_LOOP_GROWTH)
+            found = kernels.trial(streamed, replace(freely, stream_budget=budget, slack=slack))
             same = former is not None and (found.arena_bytes, found.cost) == (former.arena_bytes, former.cost)
             if same and slack > _SURE_SLACK:
                 break
