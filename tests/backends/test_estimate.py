@@ -18,6 +18,7 @@ from tinyc.backends.cortexm.kernels.base import KernelSpec
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.kernels.costs import ADDING
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec
+from tinyc.backends.cortexm.kernels.output_stage import OutputForm
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.driver.compile import compile_module
 from tinyc.driver.pipeline import CompileOptions, default_pipeline
@@ -65,11 +66,13 @@ def test_depthwise_rows_of_any_width_cost_what_a_profile_says(core: CoreForm, in
         outputs.append(builder.depthwise(builder.input((1, 6, 4, 8)), pads=(1, 0, 1, 0)))
     calls = measured(builder.finish(*outputs), core, tmp_path / "build", *([] if in_place else ["depthwise-in-place"]))
     kind = DepthwiseInPlaceSpec if in_place else DepthwiseSpec
-    found = [entry for entry in calls if isinstance(entry[1], kind)]
+    found = [(spec, estimate, cost) for _, spec, estimate, cost in calls if isinstance(spec, kind)]
     assert len(found) >= 5
-    for _, spec, estimate, cost in found:
-        assert estimate == pytest.approx(cost, rel=0.12), spec
-    assert sum(estimate for _, _, estimate, _ in found) == pytest.approx(sum(cost for *_, cost in found), rel=0.07)
+    for spec, estimate, cost in found:
+        # How many channels have no proof, no kernel knows; in random layers many have none.
+        proved = spec.output_stage.form is OutputForm.INTEGER
+        assert estimate == pytest.approx(cost, rel=0.12 if proved else 0.25), spec
+    assert sum(estimate for _, estimate, _ in found) == pytest.approx(sum(cost for *_, cost in found), rel=0.07)
 
 
 def additions(clamp: tuple[int, int]) -> ModuleOp:

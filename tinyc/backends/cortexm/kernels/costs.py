@@ -65,10 +65,10 @@ class DepthwiseCosts:
 
     step: float
     """A load or a product of a tile."""
-    tile: float
-    """Constants and jumps of a tile."""
     output: float
     """Requantising and storing one value."""
+    scaled: float
+    """More for each value of a layer without any proof."""
     unproved: float
     """More for a tile of a layer some of whose channels have no proof."""
     line: float
@@ -165,27 +165,27 @@ CONV: Final[Mapping[CoreForm, ConvCosts]] = {
 DEPTHWISE: Final[Mapping[CoreForm, DepthwiseCosts]] = {
     CoreForm.CORTEX_M4: DepthwiseCosts(
         step=1,
-        tile=5.7,
-        output=3.5,
-        unproved=5,
-        line=15,
-        weights_word=7.5,
-        padding=1.7,
+        output=4.5,
+        scaled=4,
+        unproved=6.2,
+        line=24,
+        weights_word=7.2,
+        padding=2.3,
         gathering=0,
         gathered=1.6,
-        edge=5.1,
+        edge=2.8,
     ),
     CoreForm.CORTEX_M7: DepthwiseCosts(
-        step=0.9,
-        tile=14,
-        output=0,
-        unproved=5,
-        line=24,
-        weights_word=4,
-        padding=1.3,
-        gathering=18,
-        gathered=1.25,
-        edge=4.6,
+        step=0.86,
+        output=3,
+        scaled=8,
+        unproved=4.4,
+        line=29,
+        weights_word=6.9,
+        padding=0.4,
+        gathering=11.4,
+        gathered=1.5,
+        edge=3.6,
     ),
 }
 WINOGRAD: Final[Mapping[CoreForm, WinogradCosts]] = {

@@ -135,11 +135,11 @@ class _Depthwise(KernelSpec):
     @property
     def estimated_line(self) -> float:
         """About what a row of outputs of all channels costs, in the unit of `core`, from planes and unpacked weights."""
-        costs = DEPTHWISE[self.core]
-        unproved = costs.unproved if self.output_stage.form is OutputForm.MIXED else 0
+        costs, form = DEPTHWISE[self.core], self.output_stage.form
+        unproved = costs.unproved if form is OutputForm.MIXED else 0
+        output = costs.output + (costs.scaled if form is OutputForm.FLOAT else 0)
         products = sum(
-            count * (costs.step * self.kernel_height * tile.instructions + costs.tile + unproved + costs.output * tile.outputs)
-            for count, tile in self.tiles
+            count * (costs.step * self.kernel_height * tile.instructions + unproved + output * tile.outputs) for count, tile in self.tiles
         )
         return self.output_channels * (costs.line + products)
 
