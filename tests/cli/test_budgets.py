@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_a_budget_below_the_least_peak_does_not_fit() -> None:
     for optimize in OPTIMIZE:
         with pytest.raises(DoesNotFitError, match="too many"):
             arena(optimize, arena("ram") - 1000)
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="arm-none-eabi-gcc is not installed")
+def test_who_has_too_little_flash_alone_is_told_all_that_it_takes_and_nothing_is_computed_twice_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tinyc.driver.budgets.explore_recomputed", lambda *_: pytest.fail("flash is not saved by computing twice"))
+    with pytest.raises(DoesNotFitError, match="flash: needs") as refused:
+        small_network().compile(limited(load_target("stm32f412"), None, 1000))
+    needed, weights = (int(re.findall(pattern, str(refused.value))[0]) for pattern in (r"needs (\d+)", r"(\d+) are weights"))
+    assert needed > weights > 1000
 
 
 def test_a_budget_above_the_part_is_wrong_usage() -> None:

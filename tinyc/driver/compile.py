@@ -55,8 +55,11 @@ def compile_module(
     instruments: Instruments | None = None,
     *,
     must_fit: bool = True,
+    measure_hopeless: bool = True,
 ) -> CompiledNetwork:
     """Runs the pipeline over a copy of `module` and emits C; with `must_fit` off also for a target that is too small.
+
+    Without `measure_hopeless` the compiler is not asked for the code of a network whose weights alone exceed the flash.
 
     Raises UsageError (no C name, bad pipeline), UnsupportedError, PassError, DoesNotFitError when arena and weights, or what the compiler
     measures, exceed the target.
@@ -88,7 +91,7 @@ def compile_module(
     arena_bytes = integer_attribute(scheduled, "arena_bytes")
     files = emit_files(scheduled, regions, arena_bytes, emit_options)
     entry = entry_point(name, any(region.rows for region in regions))
-    if options.measure and not target.is_host:
+    if options.measure and not target.is_host and (measure_hopeless or not exceeds_flash(report)):
         measured = measure(files, name, entry, target, emit_options.optimization)
         if measured is not None:
             report = replace(
@@ -142,6 +145,17 @@ def check_fit(report: MemoryReport) -> None:
         )
     if problems:
         raise DoesNotFitError(f"{report.name} does not fit {report.target}: {'; '.join(problems)}")
+
+
+def exceeds_flash(report: MemoryReport) -> bool:
+    """Whether what is known of the flash is more than there is."""
+    return report.flash_limit_bytes is not None and report.flash.total_bytes > report.flash_limit_bytes
+
+
+def exceeds_ram(report: MemoryReport) -> bool:
+    """Whether what is known of the RAM, or of one of its banks, is more than there is."""
+    too_much = report.ram_limit_bytes is not None and report.ram.total_bytes > report.ram_limit_bytes
+    return too_much or bool(_bank_problems(report))
 
 
 def _bank_problems(report: MemoryReport) -> list[str]:

@@ -6,11 +6,12 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tinyc.errors import ToolError
 from tinyc.targets import Target
-from tinyc.toolchains.gcc_arm import OPTIMISATION_FLAGS, find_gcc_arm
+from tinyc.toolchains.gcc_arm import OPTIMISATION_FLAGS, GccArm, find_gcc_arm
 
 _SUFFIX = re.compile(r"\.(constprop|isra|part|cold)(\.\d+)?$")
 
@@ -34,19 +35,27 @@ def measure(files: Mapping[str, str], name: str, entry: str, target: Target, opt
         gcc = find_gcc_arm()
     except ToolError:
         return None
+    needed = ((file, text) for file, text in files.items() if file.endswith((".c", ".h")) and file != f"{name}_weights.c")
+    return _measured(gcc, tuple(needed), name, entry, target.gcc_flags, optimization)
+
+
+@lru_cache(maxsize=64)
+def _measured(
+    gcc: GccArm, files: tuple[tuple[str, str], ...], name: str, entry: str, core_flags: tuple[str, ...], optimization: str
+) -> Measured:
+    """`measure` with the compiler that was found; schedules that are tried one after the other often come to the same C."""
     with tempfile.TemporaryDirectory(prefix="tinyc-") as folder:
-        for file, text in files.items():
-            if file.endswith((".c", ".h")) and file != f"{name}_weights.c":
-                (Path(folder) / file).write_text(text, encoding="utf-8")
+        for file, text in files:
+            (Path(folder) / file).write_text(text, encoding="utf-8")
         source = Path(folder) / f"{name}.c"
         flags = [*OPTIMISATION_FLAGS, optimization, "-fstack-usage", "-fcallgraph-info=su"]
-        (built,) = gcc.compile([source], Path(folder) / "objects", target.gcc_flags, flags)
+        (built,) = gcc.compile([source], Path(folder) / "objects", core_flags, flags)
         (size,) = gcc.sizes([built])
         graph = _call_graph(Path(folder) / "objects")
         unfolded = ""
         if has_folded(graph):
             # The same functions, each with a frame of its own, tell which ones the compiler has taken for the same.
-            gcc.compile([source], Path(folder) / "unfolded", target.gcc_flags, [*flags, "-fno-ipa-icf"])
+            gcc.compile([source], Path(folder) / "unfolded", core_flags, [*flags, "-fno-ipa-icf"])
             unfolded = _call_graph(Path(folder) / "unfolded")
         stack = deepest_stack(graph, entry, unfolded) if graph else 0
     return Measured(size.text + size.rodata, size.data + size.bss, stack)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 
@@ -73,13 +74,20 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
 
     Each order is placed by first fit at the lowest allowed offset.
     """
-    pairs = forbidden_differences(buffers, overlaps)
+    return _placed(tuple(buffers), tuple(overlaps), bound, attempts)
+
+
+@lru_cache(maxsize=256)
+def _placed(buffers: tuple[Buffer, ...], overlaps: tuple[Overlap, ...], bound: int, attempts: int) -> Placement:
+    """`place`; schedules of one network that are tried one after the other often have the same buffers."""
+    fitter = _FirstFit(buffers, forbidden_differences(buffers, overlaps))
     indices = range(len(buffers))
     best: Placement | None = None
     base: list[int] = []
     for key in _ORDERS:
         order = sorted(indices, key=lambda index, key=key: key(index, buffers[index]))  # type: ignore[misc]
-        found = _first_fit(buffers, pairs, order)
+        found = fitter.placement(order)
+        assert found is not None
         if best is None or found.arena_bytes < best.arena_bytes:
             best, base = found, order
     assert best is not None
@@ -87,21 +95,26 @@ def place(buffers: Sequence[Buffer], overlaps: Sequence[Overlap], bound: int = 0
         for every in permutations(indices):
             if best.arena_bytes <= bound:
                 break
-            found = _first_fit(buffers, pairs, every)
-            if found.arena_bytes < best.arena_bytes:
-                best = found
+            best = fitter.placement(every, best.arena_bytes - 1) or best
         return best
     generator = random.Random(0)
+    tried: dict[tuple[int, ...], Placement | None] = {}
     for _ in range(attempts):
         if best.arena_bytes <= bound:
             break
         order = list(base)
         # Moving one buffer to another place in the order is the smallest change that alters what first fit sees.
-        moved = order.pop(generator.randrange(len(order)))
-        order.insert(generator.randrange(len(order) + 1), moved)
-        found = _first_fit(buffers, pairs, order)
-        if found.arena_bytes <= best.arena_bytes:
-            best, base = found, order
+        source = generator.randrange(len(order))
+        moved = order.pop(source)
+        destination = generator.randrange(len(order) + 1)
+        order.insert(destination, moved)
+        # What was too large before is so still: the best only becomes smaller.
+        if (known := tuple(order)) not in tried:
+            same = base[: min(source, destination)]
+            tried[known] = fitter.placement(order, best.arena_bytes, {index: best.offsets[index] for index in same})
+        again = tried[known]
+        if again is not None and again.arena_bytes <= best.arena_bytes:
+            best, base = again, order
     return best
 
 
@@ -150,16 +163,39 @@ def first_fit_offset(buffer: Buffer, forbidden: Forbidden, offsets: Mapping[int,
     return offset
 
 
-def _first_fit(buffers: Sequence[Buffer], pairs: Sequence[Forbidden], order: Sequence[int]) -> Placement:
-    offsets = [-1] * len(buffers)
-    arena = 0
-    for index in order:
-        buffer = buffers[index]
-        blocked = sorted((offsets[other] + low, offsets[other] + high) for other, low, high in pairs[index] if offsets[other] >= 0)
-        offset = 0
-        for low, high in blocked:
-            if low < offset < high:
-                offset = align_up(high, buffer.alignment)
-        offsets[index] = offset
-        arena = max(arena, offset + buffer.size)
-    return Placement(tuple(offsets), arena)
+_NOTHING: Mapping[int, int] = {}
+
+
+class _FirstFit:
+    """Places buffers in a given order, each at the lowest offset that those before it leave."""
+
+    def __init__(self, buffers: Sequence[Buffer], pairs: Sequence[Forbidden]) -> None:
+        self._pairs = pairs
+        self._sizes = [buffer.size for buffer in buffers]
+        self._alignments = [buffer.alignment for buffer in buffers]
+
+    def placement(self, order: Sequence[int], most: int | None = None, known: Mapping[int, int] = _NOTHING) -> Placement | None:
+        """The placement in `order`; None as soon as it is seen to need more than `most` bytes. `known` are offsets of the first buffers."""
+        offsets = [-1] * len(self._sizes)
+        arena = 0
+        for index, offset in known.items():
+            offsets[index] = offset
+            arena = max(arena, offset + self._sizes[index])
+        for index in order[len(known) :]:
+            offset, alignment = 0, self._alignments[index]
+            blocked = []
+            for other, low, high in self._pairs[index]:
+                if (there := offsets[other]) >= 0:
+                    blocked.append((there + low, there + high))
+            blocked.sort()
+            for low, high in blocked:
+                if low >= offset:
+                    break
+                if offset < high:
+                    offset = -(-high // alignment) * alignment
+            offsets[index] = offset
+            if offset + self._sizes[index] > arena:
+                arena = offset + self._sizes[index]
+                if most is not None and arena > most:
+                    return None
+        return Placement(tuple(offsets), arena)

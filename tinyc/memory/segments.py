@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from tinyc.memory.stream import MOST_ROWS, StreamCall, Trace, extent, may_coincide, mirrored, replay, rows_of, safe_gap
 
@@ -143,6 +144,26 @@ MOST_STREAMED_ROWS = 300_000
 """Rows of candidate streams that are replayed, some seconds; mcunetv2_large has 36,000 in all."""
 
 
+@lru_cache(maxsize=16)
+def _possible_segments(calls: tuple[SegmentCall, ...], buffers: tuple[SegmentBuffer, ...], longest: int) -> tuple[Segment, ...]:
+    """All steps that neighbouring calls can form, by their first call: the same for every budget that a network is compiled with."""
+    found = []
+    rows_left = MOST_STREAMED_ROWS
+    for begin in range(len(calls)):
+        supplied = calls[begin].supplied
+        for end in range(begin + 1 + supplied, min(len(calls), begin + longest + supplied) + 1):
+            if end > begin + 1 and not (calls[end - 1].streamable and calls[begin].streamable):
+                break
+            rows = sum(rows_of(entry.call) for entry in calls[begin:end]) if end > begin + 1 else 0
+            if rows > min(rows_left, MOST_ROWS):
+                break
+            rows_left -= rows
+            possible = segment(calls, buffers, begin, end)
+            if possible is not None:
+                found.append(possible)
+    return tuple(found)
+
+
 def choose_segments(
     calls: Sequence[SegmentCall], buffers: Sequence[SegmentBuffer], longest: int, budget: int = 0, strips: Strips | None = None
 ) -> list[Segment]:
@@ -153,22 +174,11 @@ def choose_segments(
     supplied input cannot run as one stream; without one there is always an answer.
     """
     count = len(calls)
-    rows_left = MOST_STREAMED_ROWS
     edges: list[list[Segment]] = [[] for _ in range(count + 1)]
-    for begin in range(count):
-        supplied = calls[begin].supplied
-        for end in range(begin + 1 + supplied, min(count, begin + longest + supplied) + 1):
-            if end > begin + 1 and not (calls[end - 1].streamable and calls[begin].streamable):
-                break
-            rows = sum(rows_of(entry.call) for entry in calls[begin:end]) if end > begin + 1 else 0
-            if rows > min(rows_left, MOST_ROWS):
-                break
-            rows_left -= rows
-            found = segment(calls, buffers, begin, end)
-            if found is not None:
-                edges[end].append(found)
-            if found is not None and end > begin + 1 and strips is not None:
-                edges[end] += segments_in_strips(calls, buffers, found, strips)
+    for found in _possible_segments(tuple(calls), tuple(buffers), longest):
+        edges[found.end].append(found)
+        if found.end > found.begin + 1 and strips is not None:
+            edges[found.end] += segments_in_strips(calls, buffers, found, strips)
     bottleneck: list[int | None] = [0] + [None] * count
     for end in range(1, count + 1):
         known = [(before, edge.peak_bytes) for edge in edges[end] if (before := bottleneck[edge.begin]) is not None]

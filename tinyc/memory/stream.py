@@ -181,10 +181,24 @@ def replay(calls: Sequence[StreamCall], backwards: bool = False) -> Trace:
 
     With `backwards` the only call, which must not be a reduction, computes its last row first.
     """
-    return _replay(tuple(calls), backwards)
+    kept = _replay_short if sum(map(rows_of, calls)) <= _SHORT_ROWS else _replay_long
+    return kept(tuple(calls), backwards)
+
+
+_SHORT_ROWS = 128
+"""Many traces of so few rows may be kept without taking much memory."""
+
+
+@lru_cache(maxsize=1024)
+def _replay_short(calls: tuple[StreamCall, ...], backwards: bool) -> Trace:
+    return _replay(calls, backwards)
 
 
 @lru_cache(maxsize=32)
+def _replay_long(calls: tuple[StreamCall, ...], backwards: bool) -> Trace:
+    return _replay(calls, backwards)
+
+
 def _replay(calls: tuple[StreamCall, ...], backwards: bool) -> Trace:
     if len(calls) == 1 and rows_of(calls[0]) > MOST_ROWS:
         return _at_once(calls[0])

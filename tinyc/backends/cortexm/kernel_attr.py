@@ -6,9 +6,9 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from xdsl.dialects.builtin import ArrayAttr, BoolAttr, DictionaryAttr, FloatAttr, IntegerAttr, StringAttr, f64, i64
 from xdsl.ir import Attribute
@@ -82,10 +82,27 @@ def encode_kernel(spec: KernelSpec) -> KernelAttr:
 
 def decode_kernel(attribute: KernelAttr) -> KernelSpec:
     """The spec that `encode_kernel` was given. Raises PassError for text that names no spec or does not fit it."""
+    known = _DECODED.get(id(attribute))
+    if known is not None:
+        return known[1]
     spec = _decode_dataclass(attribute.spec.data, attribute.fields)
     if not isinstance(spec, KernelSpec):
         raise PassError(f"{attribute.spec.data} is not a kernel")
+    if len(_DECODED) >= _MOST_DECODED:
+        _DECODED.clear()
+    _DECODED[id(attribute)] = attribute, spec
     return spec
+
+
+_MOST_DECODED: Final = 4096
+_DECODED: Final[dict[int, tuple[KernelAttr, KernelSpec]]] = {}
+"""What was decoded last, by identity: neither attributes nor specs can change, and passes ask many times for the same ones. That an
+entry holds its attribute keeps the number from becoming another one's."""
+
+
+@lru_cache(maxsize=4096)
+def _integer(value: int) -> Attribute:
+    return IntegerAttr(value, i64)
 
 
 def _encode_fields(value: Any) -> DictionaryAttr:
@@ -100,7 +117,7 @@ def _encode(value: Any) -> Attribute:
     if isinstance(value, Enum):
         return StringAttr(str(value.value))
     if isinstance(value, int):
-        return IntegerAttr(value, i64)
+        return _integer(value)
     if isinstance(value, float):
         return FloatAttr(value, f64)
     if isinstance(value, str):
