@@ -5,10 +5,13 @@ One program for a hundred networks costs one compilation and one start of the em
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy.typing as npt
 from xdsl.dialects.builtin import ModuleOp
 
 from support.batch_on_unicorn import execute_on_unicorn
+from support.sanitized import run_sanitized
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 from tinyc.driver.compile import CompiledNetwork, compile_module, network_boundary
 from tinyc.driver.pipeline import CompileOptions
@@ -31,7 +35,7 @@ Values = npt.NDArray[Any]
 DTYPES = {"i8": np.dtype(np.int8), "i32": np.dtype(np.int32), "i64": np.dtype(np.int64), "f32": np.dtype(np.float32)}
 MACHINES = {"m4": ("mps2-an386", "cortex-m4"), "m7": ("mps2-an500", "cortex-m7")}
 PLATFORMS = ("m4", "m7", "host", "unicorn")
-"""m4 and m7 in QEMU, a Cortex-M4 in Unicorn, and natively."""
+"""m4 and m7 in QEMU, a Cortex-M4 in Unicorn, and natively. There is also unicorn-m7, a Cortex-M7 in Unicorn."""
 _GARBAGE = 0xA5
 _GUARD = 256
 _FLASH, _RAM = Bank("flash", 0, 4 << 20), Bank("ram", 0x20000000, 4 << 20)
@@ -70,7 +74,7 @@ def run_networks(
                 (folder / name).write_text(text, encoding="utf-8")
     (folder / "batch.c").write_text(_program(networks), encoding="utf-8")
     (folder / "input.bin").write_bytes(b"".join(as_signed(values).tobytes() for values in inputs))
-    {"host": _run_on_host, "unicorn": _run_in_unicorn}.get(platform, _run_in_qemu)(
+    {"host": _run_on_host, "unicorn": _run_in_unicorn, "unicorn-m7": _run_in_unicorn}.get(platform, _run_in_qemu)(
         folder, platform, level or ("-O0" if platform == "host" else "-O1")
     )
     return _split((folder / "output.bin").read_bytes(), networks)
@@ -169,10 +173,9 @@ def _execute(command: Sequence[object], folder: Path) -> None:
 
 
 def _run_on_host(folder: Path, platform: str, level: str) -> None:
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    _execute(["gcc", "-std=c99", level, *warnings, *sanitizers, f"-I{runtime_directory()}", "batch.c", "-lm", "-o", "batch"], folder)
-    _execute(["./batch"], folder)
+    options = ["-std=c99", level, "-Wall", "-Wextra", "-Werror", f"-I{runtime_directory()}", f"-I{folder}"]
+    result = run_sanitized(options, folder / "batch.c", folder / "batch")
+    assert result.returncode == 0, f"exit code {result.returncode}: {result.stdout[:3000]}"
 
 
 def _run_in_qemu(folder: Path, platform: str, level: str) -> None:
@@ -183,23 +186,38 @@ def _run_in_qemu(folder: Path, platform: str, level: str) -> None:
 
 
 def _run_in_unicorn(folder: Path, platform: str, level: str) -> None:
-    _link(folder, "cortex-m4", level)
-    execute_on_unicorn(folder, "cortex-m4", _GUARD)
+    core = "cortex-m7" if platform == "unicorn-m7" else "cortex-m4"
+    _link(folder, core, level)
+    execute_on_unicorn(folder, core, _GUARD)
 
 
 def _link(folder: Path, target: str, level: str) -> None:
+    """Makes folder/batch.elf, unless the one that is there was made from the same texts for the same core."""
+    flags = [*load_target(target).gcc_flags, "-std=c99", level, "-ffunction-sections", f"-I{runtime_directory()}"]
+    state = hashlib.sha256(repr(flags).encode())
+    for path in sorted(folder.glob("*.[ch]")):
+        state.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
+    made_from = folder / "batch.elf.sha256"
+    if made_from.exists() and made_from.read_text() == state.hexdigest():
+        return
     (folder / "batch.ld").write_text(linker_script(MemoryMap(_FLASH, _RAM, _RAM), 64 << 10), encoding="utf-8")
-    runtime = runtime_directory()
-    sources = ["batch.c", runtime / "startup" / "startup.c", runtime / "startup" / "semihosting.c"]
-    warnings = [*WARNING_FLAGS, "-Werror"]
-    flags = [*load_target(target).gcc_flags, "-std=c99", level, "-ffunction-sections", f"-I{runtime}"]
-    objects = []
-    for index, source in enumerate(sources):
-        objects.append(f"{index}.o")
-        # The batch itself is test code; what it includes is checked for warnings as a file of its own elsewhere.
-        _execute(["arm-none-eabi-gcc", *flags, *(warnings if index == 0 else []), "-c", source, "-o", objects[-1]], folder)
+    # The batch itself is test code; what it includes is checked for warnings as a file of its own elsewhere.
+    _execute(["arm-none-eabi-gcc", *flags, *WARNING_FLAGS, "-Werror", "-c", "batch.c", "-o", "batch.o"], folder)
     link = ["-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-T", "batch.ld"]
-    _execute(["arm-none-eabi-gcc", *flags, *link, *objects, "-lm", "-o", "batch.elf"], folder)
+    _execute(["arm-none-eabi-gcc", *flags, *link, "batch.o", *_startup(tuple(flags)), "-lm", "-o", "batch.elf"], folder)
+    made_from.write_text(state.hexdigest())
+
+
+@cache
+def _startup(flags: tuple[str, ...]) -> tuple[Path, ...]:
+    """Objects of the start-up code, compiled once a process; the folder goes with it."""
+    folder = tempfile.TemporaryDirectory(prefix="tinyc-")
+    atexit.register(folder.cleanup)
+    objects = []
+    for name in ("startup", "semihosting"):
+        objects.append(Path(folder.name) / f"{name}.o")
+        _execute(["arm-none-eabi-gcc", *flags, "-c", runtime_directory() / "startup" / f"{name}.c", "-o", objects[-1]], Path(folder.name))
+    return tuple(objects)
 
 
 def _split(content: bytes, networks: Sequence[CompiledNetwork]) -> list[list[Values]]:

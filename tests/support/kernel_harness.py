@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from support.sanitized import run_sanitized
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table, c_number
 from tinyc.backends.cortexm.kernels.statements import CoreForm
 
@@ -240,15 +241,12 @@ def for_core(cases: Sequence[Case], core: str) -> list[Case]:
     ]
 
 
-def check_on_host(cases: Sequence[Case], folder: Path, *, sanitize: bool = True, core: str = "cortex-m4") -> None:
+def check_on_host(cases: Sequence[Case], folder: Path, *, core: str = "cortex-m4") -> None:
     """Compiles the plain C path of the form for `core` without a warning, runs all cases under sanitizers, asserts equality."""
     cases = for_core(cases, core)
     source, program = folder / "cases.c", folder / "cases"
     source.write_text(_program(cases, _HOST))
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
-    _build(["gcc", "-std=c99", "-O0", *WARNINGS, *sanitizers, f"-I{RUNTIME}", str(source), "-lm", "-o", str(program)])
-    environment = {"ASAN_OPTIONS": "detect_leaks=0"}
-    _check(subprocess.run([str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment), cases)
+    _check(run_sanitized(["-std=c99", "-O0", *WARNINGS, f"-I{RUNTIME}"], source, program), cases)
 
 
 def check_in_qemu(cases: Sequence[Case], folder: Path, core: str) -> None:

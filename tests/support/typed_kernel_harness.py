@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from support import kernel_harness as base
+from support.sanitized import run_sanitized
 from tinyc.backends.cortexm.kernels.base import Form, KernelSpec, Table
 
 Values = npt.NDArray[Any]
@@ -98,7 +99,7 @@ def _program(cases: Sequence[TypedCase], preamble: str) -> str:
 
 def _check(result: subprocess.CompletedProcess[str], cases: Sequence[TypedCase]) -> None:
     # The emulator writes the program's text to its standard error.
-    text = result.stdout + result.stderr
+    text = result.stdout + (result.stderr or "")
     names = "\n".join(f"case {index}: {case.name or case.spec}" for index, case in enumerate(cases) if f"case {index} " in text)
     assert text.strip() == "ALL EQUAL", f"{text[-3000:]}{names[:4000]}"
 
@@ -107,10 +108,7 @@ def check_typed_on_host(cases: Sequence[TypedCase], folder: Path) -> None:
     """Compiles the plain C path without a warning, runs all cases under sanitizers, asserts equality."""
     source, program = folder / "cases.c", folder / "cases"
     source.write_text(_program(cases, base._HOST))
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    base._build(["gcc", "-std=c99", "-O0", *base.WARNINGS, *sanitizers, f"-I{base.RUNTIME}", str(source), "-lm", "-o", str(program)])
-    environment = {"ASAN_OPTIONS": "detect_leaks=0"}
-    _check(subprocess.run([str(program)], capture_output=True, text=True, check=False, env=environment), cases)
+    _check(run_sanitized(["-std=c99", "-O0", *base.WARNINGS, f"-I{base.RUNTIME}"], source, program), cases)
 
 
 def check_typed_in_qemu(cases: Sequence[TypedCase], folder: Path, core: str) -> None:

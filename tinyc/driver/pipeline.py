@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from xdsl.passes import ModulePass
 
@@ -138,4 +139,10 @@ def pipeline(options: CompileOptions) -> list[ModulePass]:
         raise UsageError("with passes of your own, write plan-banks there instead of plan-memory, and leave --banks out")
     if options.banks and options.planner != PlanMemory.solver:
         raise UsageError("--planner exact places one arena; leave out either it or --banks")
-    return parse_passes(options.passes if options.passes is not None else default_pipeline(options))
+    return parse_passes(options.passes) if options.passes is not None else list(_built_in(default_pipeline(options)))
+
+
+@lru_cache(maxsize=64)
+def _built_in(text: str) -> tuple[ModulePass, ...]:
+    """Passes of tinyc's own, which no plug-in replaces and which cannot change: many networks and schedules share a pipeline."""
+    return tuple(parse_passes(text))
