@@ -9,11 +9,11 @@ from tinyc.api import Model
 
 
 @cache
-def small_network() -> Model:
-    """Two blocks of expand, depthwise, project with a skip connection, then a dense convolution."""
+def small_network(blocks: int = 2) -> Model:
+    """Blocks of expand, depthwise, project with a skip connection, then a dense convolution."""
     builder = NetworkBuilder(5)
     value = builder.input((1, 12, 12, 8))
-    for _ in range(2):
+    for _ in range(blocks):
         wide = builder.depthwise(builder.conv(value, 40))
         value = builder.add(value, builder.conv(wide, 8))
     dense = builder.conv(value, 24, (3, 3), (2, 2), (0, 0, 1, 1))

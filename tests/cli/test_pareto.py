@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from small_network import small_network
 
-from tinyc.api import limited
+from tinyc.api import Model, limited
 from tinyc.cli.main import cli
 from tinyc.errors import DoesNotFitError, UsageError
 from tinyc.ir.text import print_module
@@ -22,9 +22,14 @@ from tinyc.targets import load_target
 HAS_QEMU = shutil.which("qemu-system-arm") is not None and shutil.which("arm-none-eabi-gcc") is not None
 
 
+def network() -> Model:
+    """One block is enough for a curve of several points."""
+    return small_network(1)
+
+
 @cache
 def curve() -> Curve:
-    return small_network().pareto("stm32f412", count=False, measure=False, points=20)
+    return network().pareto("stm32f412", count=False, measure=False, points=20)
 
 
 def test_more_ram_never_takes_more_instructions() -> None:
@@ -37,7 +42,7 @@ def test_more_ram_never_takes_more_instructions() -> None:
 
 def written(folder: Path) -> str:
     path = folder / "small.mlir"
-    path.write_text(print_module(small_network().module, print_weights=True), encoding="utf-8")
+    path.write_text(print_module(network().module, print_weights=True), encoding="utf-8")
     return str(path)
 
 
@@ -53,30 +58,30 @@ def test_the_flag_of_every_point_compiles_to_its_ram(tmp_path: Path) -> None:
 def test_a_byte_less_than_the_smallest_point_does_not_fit() -> None:
     target = limited(load_target("stm32f412"), curve().points[0].ram_bytes - 4, None)
     with pytest.raises(DoesNotFitError):
-        small_network().compile(target, optimize="speed", measure=False)
+        network().compile(target, optimize="speed", measure=False)
 
 
 def test_between_two_points_the_smaller_one_is_compiled() -> None:
     small, large = curve().points[:2]
     target = limited(load_target("stm32f412"), large.ram_bytes - 1, None)
-    assert small_network().compile(target, optimize="speed", measure=False).report.ram.total_bytes == small.ram_bytes
+    assert network().compile(target, optimize="speed", measure=False).report.ram.total_bytes == small.ram_bytes
 
 
 def test_fewer_points_keep_both_ends() -> None:
-    few = small_network().pareto("stm32f412", count=False, measure=False, points=2)
+    few = network().pareto("stm32f412", count=False, measure=False, points=2)
     assert few.points == (curve().points[0], curve().points[-1])
 
 
 def test_points_beyond_the_part_are_left_out() -> None:
     limit = curve().points[-1].ram_bytes - 4
-    few = small_network().pareto(limited(load_target("stm32f412"), limit, None), count=False, measure=False, points=20)
+    few = network().pareto(limited(load_target("stm32f412"), limit, None), count=False, measure=False, points=20)
     assert few.points
     assert all(point.ram_bytes <= limit for point in few.points)
     assert few.points[0] == curve().points[0]
 
 
 def test_on_cortex_m7_the_curve_is_of_estimated_cycles_with_counted_instructions_beside_them() -> None:
-    found = small_network().pareto("stm32h743", measure=False, points=2)
+    found = network().pareto("stm32h743", measure=False, points=2)
     assert (found.unit, found.source) == ("est. cycles", "estimated")
     assert found.fastest.cost < curve().fastest.cost
     assert all((point.instructions is not None) == HAS_QEMU for point in found.points)
@@ -85,7 +90,7 @@ def test_on_cortex_m7_the_curve_is_of_estimated_cycles_with_counted_instructions
 
 def test_the_host_has_no_curve() -> None:
     with pytest.raises(UsageError, match="host"):
-        small_network().pareto("host")
+        network().pareto("host")
 
 
 @pytest.mark.skipif(not HAS_QEMU, reason="needs qemu-system-arm and arm-none-eabi-gcc")
