@@ -99,12 +99,19 @@ def test_outputs_are_exact_wherever_it_runs(runner: str, target: str, banks: str
     assert "equal: 20 output values of 2 samples" in result.output
 
 
-def test_a_bank_that_is_too_small_is_named_and_the_exit_code_is_3(tmp_path: Path) -> None:
-    result = command("check", str(MODEL), "-t", "stm32h743", "--banks", "dtcm=1K,axi=2K")
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("small") / "small.mlir"
+    path.write_text(print_module(small_network().module, print_weights=True), encoding="utf-8")
+    return str(path)
+
+
+def test_a_bank_that_is_too_small_is_named_and_the_exit_code_is_3(small: str, tmp_path: Path) -> None:
+    result = command("check", small, "-t", "stm32h743", "--banks", "dtcm=256,axi=1K")
     assert result.exit_code == DoesNotFitError.exit_code == 3
     assert "RAM bank axi: its arena needs" in result.output
     with pytest.raises(DoesNotFitError, match="RAM bank axi: its arena needs"):
-        command("compile", str(MODEL), "-t", "stm32h743", "-o", str(tmp_path / "out"), "--banks", "dtcm=1K,axi=2K", "--no-measure")
+        command("compile", small, "-t", "stm32h743", "-o", str(tmp_path / "out"), "--banks", "dtcm=256,axi=1K", "--no-measure")
     assert not (tmp_path / "out").exists()
 
 
@@ -148,13 +155,6 @@ def test_speed_uses_the_room_of_all_banks() -> None:
     fast = model.compile("stm32h743", banks="dtcm=3K,axi=20K", optimize="speed", measure=False).report
     assert fast.ram.arena_bytes > model.compile("stm32h743", banks=BANKS, measure=False).report.ram.arena_bytes
     assert [bank.arena_bytes <= bank.limit_bytes for bank in fast.banks] == [True, True]
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("small") / "small.mlir"
-    path.write_text(print_module(small_network().module, print_weights=True), encoding="utf-8")
-    return str(path)
 
 
 SMALL_BANKS = "dtcm=1K,axi=8K"
