@@ -87,3 +87,17 @@ def test_shared_code_computes_what_the_interpreter_does(platform: str, tmp_path:
         networks, run_networks(networks, [values for arrays in inputs for values in arrays], platform, tmp_path), expected, strict=True
     ):
         np.testing.assert_array_equal(found[0], wanted[0], err_msg=found_network.name)
+
+
+def test_layers_that_add_within_bounds_of_their_own_share_code_that_does_so() -> None:
+    builder = NetworkBuilder(3)
+    value = builder.input((1, 4, 8, 24))
+    for _ in range(6):
+        value = builder.add(value, builder.conv(value, 24), (-100, 100))
+    pipeline = PIPELINE.replace("depthwise-in-place", "fuse-residual").format("litert", 100_000)
+    options = CompileOptions(Profile.LITERT, passes=pipeline.replace("slack=200", "slack=900"), measure=False)
+    found = compile_module(builder.finish(value), "net", load_target("cortex-m4"), options)
+    specs = [decode_kernel(op.kernel) for op in found.module.walk() if isinstance(op, CallOp)]
+    adding = [spec for spec in specs if isinstance(spec, ConvSpec) and spec.addition is not None]
+    assert sum(spec.shares_code for spec in adding) >= 2
+    assert not any(spec.adds_apart for spec in adding)

@@ -57,7 +57,7 @@ class ShareCode(ModulePass):
     """Let layers share code where a byte of code of their own would save less than `gain` instructions, or cycles on Cortex-M7."""
 
     name = "share-code"
-    gain: int = 20
+    gain: int = 22
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         pinned, choices = Pinned.of(op, "code", "unproved"), recorder(ctx)
@@ -100,12 +100,16 @@ def _parts(forms: Sequence[SharedForm], gain: int) -> Iterator[Mapping[SharedFor
         kinds.setdefault(form.spec.addition, []).append(form)
     together: list[SharedForm] = []
     for addition, members in kinds.items():
-        worth = len(members) > 1 and sum(form.adding for form in members) >= gain * max(form.code_bytes for form in members)
-        if addition is not None and (worth or len(kinds) == 1 or not addition.clamped_by_saturation):
+        if addition is not None and (len(kinds) == 1 or not addition.clamped_by_saturation or _is_worth_adding(members, gain)):
             yield {form: form.spec for form in members}
         else:
             together += members
     yield {form: replace(form.spec, adds_apart=form.spec.addition is not None) for form in together}
+
+
+def _is_worth_adding(members: Sequence[SharedForm], gain: int) -> bool:
+    """Whether a function of their own, with the addition that they have in common, saves enough for its bytes."""
+    return len(members) > 1 and sum(form.adding for form in members) >= gain * max(form.code_bytes for form in members)
 
 
 def _equal_but_for_additions(module: ModuleOp, gain: int) -> Iterator[tuple[CallOp, ConvSpec]]:
@@ -130,7 +134,7 @@ def _equal_but_for_additions(module: ModuleOp, gain: int) -> Iterator[tuple[Call
 
 
 def adding_cost(call: CallOp, spec: ConvSpec) -> int:
-    """About what it saves to add as the tiles are stored, and not apart."""
+    """About what it saves to add as the tiles are stored, and not apart, which only an addition without bounds of its own can be made."""
     if spec.addition is None:
         return 0
     rows = row_shape(call.output)[0]

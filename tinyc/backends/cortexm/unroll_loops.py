@@ -49,7 +49,7 @@ class UnrollLoops(ModulePass):
     """Longer loops where a byte saves `gain` instructions (Cortex-M7: cycles) or more; all grow by at most `growth` % over the rule."""
 
     name = "unroll-loops"
-    gain: int = 20
+    gain: int = 22
     growth: int = 0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

@@ -113,7 +113,7 @@ class WidenWeights(ModulePass):
 
     name = "widen-weights"
     growth: int = 70
-    gain: int = 20
+    gain: int = 22
     slack: int = 0
     single_tiles: bool = False
 
