@@ -364,9 +364,14 @@ TINYC_INLINE int32_t tinyc_bound_to_byte(int32_t value)
 #define TINYC_SCALE(value, factor) TINYC_MULTIPLY_HIGH(value, value, factor)
 #define TINYC_NARROW(value, shift) TINYC_SATURATE_SHIFTED(value, value, shift)
 #define TINYC_SCALE_AND_ADD(value, factor, start) ((value) = (start) + (value) * (factor))
-#define TINYC_LOAD_SIGNED(value, pointer, offset) ((value) = (pointer)[offset])
+#define TINYC_LOAD_SIGNED(value, pointer, offset) ((value) = tinyc_signed_byte((pointer) + (offset)))
 #define TINYC_STORE_BYTE(pointer, offset, value) ((pointer)[offset] = (int8_t)(value))
 #define TINYC_STORE_HALF(pointer, offset, value) tinyc_store_half((pointer) + (offset), value)
+
+TINYC_INLINE int32_t tinyc_signed_byte(const int8_t *pointer)
+{
+    return *pointer;
+}
 
 TINYC_INLINE void tinyc_store_half(int8_t *pointer, int32_t value)
 {

@@ -437,7 +437,7 @@ static TINYC_NOINLINE void tiny_conv_1x1_add_columns_2(
     } while (channel != end);
 }
 
-static TINYC_NOINLINE void tiny_conv_1x1_add(const int8_t *input, const int8_t *residual, int8_t *output, const uint32_t *weights,
+static TINYC_NOINLINE void tiny_conv_1x1_add(const int8_t *input, const void *residual, int8_t *output, const uint32_t *weights,
     const tinyc_integer_channel *channels, const tinyc_addition *addition, void *scratch)
 {
     uint32_t *const matrix = (uint32_t *)scratch;
