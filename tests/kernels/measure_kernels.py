@@ -7,29 +7,20 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from kernels import test_compact, test_conv, test_depthwise, test_fully_connected, test_fused_additions, test_winograd
-from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host
+from kernels.test_equality import FAMILIES
+from support.kernel_harness import CORES, check_in_qemu, check_on_host
 
-FAMILIES: dict[str, Callable[[int, int], list[Case]]] = {
-    "convolution": test_conv.random_cases,
-    "Winograd": test_winograd.random_cases,
-    "depthwise": test_depthwise.random_cases,
-    "fully connected": test_fully_connected.random_cases,
-    "convolution + addition": test_fused_additions.random_cases,
-    "compact": test_compact.random_cases,
-}
 BATCH = 50
 
 
 def main(count: int, seed: int) -> None:
     """Raises AssertionError for the first batch in which a value or a guard differs."""
-    for name, random_cases in FAMILIES.items():
+    for name, family in FAMILIES.items():
         checked = 0
         for first in range(seed, seed + count, BATCH):
-            cases = random_cases(first, min(BATCH, seed + count - first))
+            cases = family.random_cases(first, min(BATCH, seed + count - first))
             for core in CORES:
                 with tempfile.TemporaryDirectory() as folder:
                     check_in_qemu(cases, Path(folder), core)

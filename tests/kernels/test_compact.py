@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import test_conv
-import test_depthwise
-import test_fully_connected
 
-from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
+from kernels import test_conv, test_depthwise, test_fully_connected
+from support.kernel_harness import Case
 from tinyc.backends.cortexm.kernels import conv
 from tinyc.backends.cortexm.kernels.base import KernelSpec, Table
 from tinyc.backends.cortexm.kernels.compact import (
@@ -62,21 +59,6 @@ def random_cases(seed: int, count: int) -> list[Case]:
         *test_fully_connected.random_cases(seed, count),
     ]
     return [compact_case(case, index % 2 == 0) for index, case in enumerate(found)]
-
-
-@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize("seed", range(2))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 24), tmp_path)
-
-
-TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
-@pytest.mark.parametrize("core", CORES)
-def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
-    check_in_qemu(random_cases(200 + int(core[-1]), 24), tmp_path, core)
 
 
 def test_random_cases_cover_every_output_form_and_every_kernel() -> None:

@@ -97,19 +97,7 @@ def random_cases(seed: int, count: int) -> list[Case]:
     return [random_case(random, Profile.LITERT if index % 2 else Profile.TFLM) for index in range(count)]
 
 
-@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path, core=core)
-
-
 TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
-@pytest.mark.parametrize("core", CORES)
-def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
-    check_in_qemu(random_cases(100 + len(core) + int(core[-1]), 80), tmp_path, core)
 
 
 def test_random_cases_cover_every_output_form_and_both_variants() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
+from support.kernel_harness import Case, check_in_qemu, missing_tools
 from support.requantizations import random_requantization
 from tinyc.backends.cortexm.kernels.depthwise import DepthwiseInPlaceSpec, DepthwiseSpec, pack
 from tinyc.backends.cortexm.kernels.depthwise_tile import plan_tile, weight_layout, weight_words
@@ -124,19 +124,7 @@ def random_cases(seed: int, count: int) -> list[Case]:
     return cases
 
 
-@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path, core=core)
-
-
 TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
-@pytest.mark.parametrize("core", CORES)
-def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
-    check_in_qemu(random_cases(100 + int(core[-1]), 80), tmp_path, core)
 
 
 @pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
+from support.kernel_harness import Case
 from support.requantizations import random_requantization
 from tinyc.backends.cortexm.kernels.fully_connected import FullyConnectedReductionSpec, FullyConnectedSpec, pack
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm, accumulator_bound, plan_output_stage
@@ -48,21 +47,6 @@ def random_case(random: np.random.Generator, profile: Profile, reduction: bool) 
 def random_cases(seed: int, count: int) -> list[Case]:
     random = np.random.default_rng(seed)
     return [random_case(random, Profile.LITERT if index % 2 else Profile.TFLM, index % 4 < 2) for index in range(count)]
-
-
-@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path, core=core)
-
-
-TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
-@pytest.mark.parametrize("core", CORES)
-def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
-    check_in_qemu(random_cases(100 + int(core[-1]), 80), tmp_path, core)
 
 
 def test_random_cases_cover_every_output_form() -> None:

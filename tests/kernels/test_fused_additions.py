@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from kernels import test_conv, test_winograd
-from support.kernel_harness import CORES, Case, check_in_qemu, check_on_host, missing_tools
+from support.kernel_harness import Case
 from tinyc.backends.cortexm.kernels.conv import ConvSpec
 from tinyc.backends.cortexm.kernels.output_stage import OutputForm
 from tinyc.backends.cortexm.kernels.residual import USUAL_SHIFT, FusedAddition, fused_addition
@@ -56,21 +55,6 @@ def random_cases(seed: int, count: int) -> list[Case]:
         # Proofs are rare for the rules of `tflm`; which rule the sum follows does not matter to the kernel.
         cases.append(with_addition(random, Profile.LITERT, makers[index % 3](random, profile)))
     return cases
-
-
-@pytest.mark.skipif(bool(missing_tools("gcc")), reason=str(missing_tools("gcc")))
-@pytest.mark.parametrize(("seed", "core"), list(enumerate(CORES)))
-def test_plain_c_equals_numpy_and_stays_inside_its_buffers(seed: int, core: str, tmp_path: Path) -> None:
-    check_on_host(random_cases(seed, 60), tmp_path, core=core)
-
-
-TOOLS = missing_tools("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-@pytest.mark.skipif(bool(TOOLS), reason=str(TOOLS))
-@pytest.mark.parametrize("core", CORES)
-def test_dsp_code_equals_numpy(core: str, tmp_path: Path) -> None:
-    check_in_qemu(random_cases(100 + int(core[-1]), 80), tmp_path, core)
 
 
 def test_random_cases_cover_every_form() -> None:
