@@ -160,8 +160,12 @@ TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
     __asm__ volatile("ldr %0, [%1, %2]" : "=r"(register) : "r"(pointer), "n"(offset) : "memory")
 #define TINYC_LOAD_2(first, second, pointer, index) \
     __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=r"(first), "=r"(second) : "r"(pointer), "n"(4 * (index)) : "memory")
-/* Four words, and the pointer behind them; LDM takes them into registers in ascending order, which TINYC_WORD_IN names. */
-#define TINYC_WORD_IN(place, name) register uint32_t name __asm__(#place)
+/* Declares four words, and takes them and the pointer behind them: LDM loads registers in ascending order. */
+#define TINYC_FOUR_WORDS(first, second, third, fourth) \
+    register uint32_t first __asm__("r4"); \
+    register uint32_t second __asm__("r5"); \
+    register uint32_t third __asm__("r6"); \
+    register uint32_t fourth __asm__("r8")
 #define TINYC_TAKE_4(first, second, third, fourth, pointer) \
     __asm__ volatile("ldmia %4!, {%0, %1, %2, %3}" \
         : "=r"(first), "=r"(second), "=r"(third), "=r"(fourth), "+r"(pointer) : : "memory")
@@ -313,7 +317,7 @@ TINYC_INLINE uint32_t tinyc_subtract_halves(uint32_t a, uint32_t b)
 #define TINYC_LOAD_BYTES(register, pointer, index) ((register) = tinyc_load_word((pointer) + 4 * (index)))
 #define TINYC_LOAD_AT(register, pointer, offset) ((register) = tinyc_load_word((pointer) + (offset)))
 #define TINYC_LOAD_2(first, second, pointer, index) ((first) = (pointer)[index], (second) = (pointer)[(index) + 1])
-#define TINYC_WORD_IN(place, name) uint32_t name
+#define TINYC_FOUR_WORDS(first, second, third, fourth) uint32_t first, second, third, fourth
 #define TINYC_TAKE_4(first, second, third, fourth, pointer) \
     ((first) = (pointer)[0], (second) = (pointer)[1], (third) = (pointer)[2], (fourth) = (pointer)[3], (pointer) += 4)
 #define TINYC_STORE(value, pointer, index) ((pointer)[index] = (uint32_t)(value))

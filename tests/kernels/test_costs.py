@@ -36,7 +36,7 @@ def blocks(source: str) -> list[list[Instruction]]:
 def statements(source: str) -> int:
     """One-instruction statements of the first stretch with products in `source`."""
     body = next(body for body in re.split(r"\bdo \{|\} while", source) if "TINYC_MAC_2" in body)
-    return len(re.findall(r"^\s*TINYC_(?!WORD_IN)[A-Z0-9_]+\(.*\);$", body, re.MULTILINE))
+    return len(re.findall(r"^\s*TINYC_(?!FOUR_WORDS)[A-Z0-9_]+\(.*\);$", body, re.MULTILINE))
 
 
 def convolution(columns: int, channels: int, wide: bool, pairs: int, unroll: int) -> ConvSpec:

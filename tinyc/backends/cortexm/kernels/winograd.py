@@ -78,6 +78,11 @@ class WinogradSpec(KernelSpec):
         return (window,) if self.addition is None else (window, 0)
 
     @property
+    def takes_weights(self) -> bool:
+        """Whether the weights of four channels are loaded by one instruction, as in ConvSpec: the sums of two tiles leave no registers."""
+        return self.core is CoreForm.CORTEX_M4 and self.tiles == 1
+
+    @property
     def positions(self) -> int:
         """Products of one tile and pair of channels."""
         return 16 if self.output_rows == 2 else 4
