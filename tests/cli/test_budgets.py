@@ -143,6 +143,10 @@ def test_who_has_too_little_flash_alone_is_told_all_that_it_takes_and_nothing_is
         small_network().compile(limited(load_target("stm32f412"), None, 1000))
     needed, weights = (int(re.findall(pattern, str(refused.value))[0]) for pattern in (r"needs (\d+)", r"(\d+) are weights"))
     assert needed > weights > 1000
+    part = load_target("stm32f412")
+    assert small_network().compile(limited(part, None, needed)).report.flash.total_bytes <= needed
+    with pytest.raises(DoesNotFitError, match="flash: needs"):
+        small_network().compile(limited(part, None, needed - 1))
 
 
 def test_a_budget_above_the_part_is_wrong_usage() -> None:

@@ -68,7 +68,7 @@ def compile_optimized(request: Request, options: CompileOptions, optimize: str, 
                 return network
     if options.measure and network.report.flash.code_bytes is None:
         # Who is refused is told all that it takes.
-        return request.compile(replace(choice, growth=0))
+        return request.compile(_least_flash(choice))
     return network
 
 
@@ -100,7 +100,7 @@ def compile_for_flash(request: Request, options: CompileOptions, measure_hopeles
         return network
     if options.loop_growth:
         return compile_for_flash(request, replace(options, loop_growth=0), measure_hopeless)
-    smallest = request.compile(replace(options, growth=0), measure_hopeless)
+    smallest = request.compile(_least_flash(options), measure_hopeless)
     tables = max(1, weights_bytes(smallest.module))
     growth = min(options.growth - 1, 100 * (limit - smallest.report.flash.total_bytes) // tables)
     while growth > 0:
@@ -111,6 +111,11 @@ def compile_for_flash(request: Request, options: CompileOptions, measure_hopeles
         # Code with other weights has another size; what it takes more goes from the weights.
         growth -= max(1, -(-100 * excess // tables))
     return smallest
+
+
+def _least_flash(options: CompileOptions) -> CompileOptions:
+    """`options` with weights as the file has them, loops as by the rule for the core, and no code that is worth less than usual."""
+    return replace(options, growth=0, loop_growth=0, gain=max(options.gain, CompileOptions.gain))
 
 
 def _choices(request: Request, options: CompileOptions, optimize: str, progress: Progress) -> Iterator[CompileOptions]:
